@@ -1,0 +1,1 @@
+"""Processing logic as Prefect flows: the developers' realm. One module or package is one flow."""

@@ -1,0 +1,257 @@
+"""Bill files, Parquet and CSV, as batches of the wanted columns: in bounded memory, one thread.
+
+Text is read dictionary-encoded, which for Parquet means that the strings of a batch are never made:
+the codes in the file are the codes we group by. Reading tags that way costs a sixth of reading them
+as text.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from flows.cost_report.batch import NULLS, Batch, Place, decode
+from flows.cost_report.columns import NUMBERS, TAGS, TIMES
+from flows.cost_report.tables import COSTS
+from flows.problem import Problem
+from flows.storage import Storage
+
+BATCH_ROWS = 1 << 17  # 131,072: about 40 MB of arrays
+CSV_BLOCK = 16 << 20  # bytes of text per batch
+
+SUFFIXES = (".parquet", ".csv", ".csv.gz")
+
+
+@dataclass(frozen=True)
+class BillFile:
+    """One file of a bill."""
+
+    storage: Storage
+    name: str
+    size: int
+
+    @property
+    def address(self) -> str:
+        return self.storage.address(self.name)
+
+    @property
+    def is_parquet(self) -> bool:
+        return self.name.lower().endswith(".parquet")
+
+    @property
+    def is_gzip(self) -> bool:
+        return self.name.lower().endswith(".gz")
+
+
+@dataclass(frozen=True)
+class Header:
+    """The columns of a file, and its rows where the file says (Parquet)."""
+
+    names: tuple[str, ...]
+    rows: int | None
+
+
+def header(file: BillFile) -> Header:
+    """Read just enough of a file to know its columns."""
+    with file.storage.open(file.name) as stream:
+        if file.is_parquet:
+            with _unreadable(file):
+                metadata = pq.read_metadata(stream)
+                names = tuple(metadata.schema.to_arrow_schema().names)
+                return Header(names, metadata.num_rows)
+        return Header(_csv_names(stream, file), None)
+
+
+def batches(file: BillFile, wanted: Collection[str]) -> Iterator[Batch]:
+    """The file's batches, in order, with those of the wanted columns (FOCUS names) that it has."""
+    with file.storage.open(file.name) as stream:
+        found = _parquet(stream, file, wanted) if file.is_parquet else _csv(stream, file, wanted)
+        yield from found
+
+
+class _unreadable:
+    """Turns what Arrow says of a broken file into a Problem that names it."""
+
+    def __init__(self, file: BillFile, row_group: int | None = None) -> None:
+        self.file, self.row_group = file, row_group
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(
+            error, pa.ArrowNotImplementedError | ConnectionError | TimeoutError | Problem
+        ):
+            return
+        if isinstance(error, pa.ArrowException | OSError | EOFError | UnicodeDecodeError):
+            raise Problem(
+                f"cannot read {self.file.name.rpartition('/')[2]}: the file is damaged or cut off",
+                where={"file": self.file.address, "row group": self.row_group},
+                detail=str(error).splitlines()[0] if str(error) else type(error).__name__,
+                fix="fetch the file again, or wait for the next refresh of the export",
+            ) from error
+
+
+# --- Parquet -------------------------------------------------------------------------------------
+
+
+def _parquet(stream: BinaryIO, file: BillFile, wanted: Collection[str]) -> Iterator[Batch]:
+    with _unreadable(file):
+        schema = pq.read_schema(stream)
+    names = _match(schema.names, wanted)
+    as_codes = [
+        actual
+        for actual, name in names.items()
+        if name not in (*COSTS, *TIMES, *NUMBERS, TAGS)
+        and pa.types.is_string(schema.field(actual).type)
+    ]
+    tags = next((actual for actual, name in names.items() if name == TAGS), None)
+    leaves = []
+    if tags is not None and pa.types.is_map(schema.field(tags).type):
+        leaves = [f"{tags}.key_value.key", f"{tags}.key_value.value"]
+    elif tags is not None:
+        as_codes.append(tags)
+
+    with _unreadable(file):
+        coded = pq.ParquetFile(stream, read_dictionary=[*as_codes, *leaves])
+    plain: pq.ParquetFile | None = None
+    done, total = 0, coded.metadata.num_rows or 1
+    # Row group by row group: each has dictionaries of its own, and a batch across two cannot be
+    # coded.
+    for row_group in range(coded.num_row_groups):
+        rows = coded.metadata.row_group(row_group).num_rows
+        start, end = done, done + rows
+        try:
+            for batch in _row_group(coded, row_group, names, file):
+                yield decode(
+                    _columns(batch, names),
+                    len(batch),
+                    Place(file.address, done, row_group, (done + len(batch)) / total),
+                )
+                done += len(batch)
+        except pa.ArrowNotImplementedError:
+            # A dictionary that overflowed half-way leaves tags as a mix that Arrow cannot code:
+            # read them as text.
+            with _unreadable(file, row_group):
+                plain = plain or pq.ParquetFile(stream, read_dictionary=as_codes)
+            skip = done - start
+            for batch in _row_group(plain, row_group, names, file):
+                rest = batch.slice(skip)
+                skip = max(0, skip - len(batch))
+                if len(rest):
+                    yield decode(
+                        _columns(rest, names),
+                        len(rest),
+                        Place(file.address, done, row_group, (done + len(batch)) / total),
+                    )
+                    done += len(rest)
+        if done != end:
+            raise Problem(
+                "the file holds fewer rows than it says",
+                where={"file": file.address, "row group": row_group},
+                value=f"{done - start} of {rows} rows",
+                fix="fetch the file again",
+            )
+
+
+def _row_group(
+    parquet: pq.ParquetFile, row_group: int, names: dict[str, str], file: BillFile
+) -> Iterator[pa.RecordBatch]:
+    found = parquet.iter_batches(
+        batch_size=BATCH_ROWS, row_groups=[row_group], columns=list(names), use_threads=False
+    )
+    while True:
+        try:
+            with _unreadable(file, row_group):
+                batch = next(found)
+        except StopIteration:
+            return
+        yield batch
+
+
+# --- CSV -----------------------------------------------------------------------------------------
+
+
+def _csv(stream: BinaryIO, file: BillFile, wanted: Collection[str]) -> Iterator[Batch]:
+    names = _match(_csv_names(stream, file), wanted)
+    stream.seek(0)
+    text, code = pa.string(), pa.dictionary(pa.int32(), pa.string())
+    types = {a: text if n in (*COSTS, *NUMBERS) else code for a, n in names.items()}
+    source = pa.PythonFile(stream, mode="r")
+    with _unreadable(file):
+        reader = pyarrow.csv.open_csv(
+            pa.CompressedInputStream(source, "gzip") if file.is_gzip else source,
+            read_options=pyarrow.csv.ReadOptions(use_threads=False, block_size=CSV_BLOCK),
+            parse_options=pyarrow.csv.ParseOptions(
+                newlines_in_values=True, invalid_row_handler=lambda row: _ragged(row, file)
+            ),
+            convert_options=pyarrow.csv.ConvertOptions(
+                column_types=types,
+                include_columns=list(names),
+                null_values=list(NULLS),
+                strings_can_be_null=True,
+            ),
+        )
+    done = 0
+    while True:
+        try:
+            with _unreadable(file):
+                batch = reader.read_next_batch()
+        except StopIteration:
+            return
+        yield decode(
+            _columns(batch, names),
+            len(batch),
+            Place(file.address, done, part=stream.tell() / (file.size or 1)),
+        )
+        done += len(batch)
+
+
+def _ragged(row: pyarrow.csv.InvalidRow, file: BillFile) -> str:
+    raise Problem(
+        "a row does not have as many cells as the header",
+        where={"file": file.address, "row": row.number and row.number - 1},
+        value=row.text,
+        detail=f"{row.actual_columns} cells, the header has {row.expected_columns}",
+        fix="quote cells that hold a comma or a line break, or fetch the file again",
+    )
+
+
+def _csv_names(stream: BinaryIO, file: BillFile) -> tuple[str, ...]:
+    with _unreadable(file):
+        raw = gzip.GzipFile(fileobj=stream) if file.is_gzip else stream
+        text = io.TextIOWrapper(raw, "utf-8-sig", newline="")
+        try:
+            names = next(csv.reader(text), None)
+        finally:
+            text.detach()
+    if not names:
+        raise Problem(
+            "the file is empty: it has no header",
+            where={"file": file.address},
+            fix="name a FOCUS export; a bill without charges still has a header row",
+        )
+    return tuple(names)
+
+
+# --- both ----------------------------------------------------------------------------------------
+
+
+def _match(names: tuple[str, ...] | list[str], wanted: Collection[str]) -> dict[str, str]:
+    """The file's column names that are wanted, with their FOCUS names; case does not matter
+    (Athena lowers it).
+    """
+    focus = {name.lower(): name for name in wanted}
+    return {name: focus[name.lower()] for name in names if name.lower() in focus}
+
+
+def _columns(batch: pa.RecordBatch, names: dict[str, str]) -> dict[str, pa.Array]:
+    return {names[actual]: batch.column(actual) for actual in batch.schema.names}

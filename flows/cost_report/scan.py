@@ -1,0 +1,347 @@
+"""One pass over the bill: every value checked, every rule counted, every cost added up exactly."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from flows.cost_report import columns, exact, read
+from flows.cost_report.batch import Batch
+from flows.cost_report.exact import Ints
+from flows.cost_report.group import Coded, Sums
+from flows.cost_report.locate import HISTORY_PERIODS, Execution
+from flows.cost_report.model import Total, Violation
+from flows.cost_report.read import BillFile
+from flows.cost_report.rules import ONE_CATEGORY, RULES, Rule
+from flows.cost_report.tables import (
+    COMMITMENT_KEYS,
+    COMMITMENTS,
+    COSTS,
+    DAILY,
+    DAILY_KEYS,
+    RollUp,
+)
+from flows.cost_report.tagged import TagSums
+from flows.problem import Problem
+
+Progress = Callable[[int, int], None]  # bytes read, bytes in all
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What reading a bill leaves. Totals are counted apart from the roll-ups, so that each
+    proves the other.
+    """
+
+    rollup: RollUp
+    totals: tuple[Total, ...]
+    other_periods: tuple[Total, ...]
+    violations: tuple[Violation, ...]
+    rules_checked: int
+    rules_skipped: tuple[str, ...]
+    columns: frozenset[str]
+    rows: int
+    files: int
+
+
+def scan(execution: Execution, progress: Progress | None = None) -> Scan:
+    """Read the execution's files once, in bounded memory. A value that cannot be added up raises
+    a Problem.
+    """
+    headers = {file: read.header(file) for file in execution.files}
+    for file, header in headers.items():
+        _check_required(file, header.names)
+    present = {name for header in headers.values() for name in _focus_names(header.names)}
+    rules = [rule for rule in RULES if present.issuperset(rule.columns)]
+    reading = _Reading(execution.period, rules)
+    for batch in _batches(execution, columns.WANTED, progress):
+        reading.add(batch)
+    return reading.result(present, len(execution.files))
+
+
+def roll_up_days(execution: Execution, progress: Progress | None = None) -> pa.Table:
+    """The daily roll-up alone, of an earlier period that has no report: DAILY."""
+    for file in execution.files:
+        _check_required(file, read.header(file).names)
+    daily = _Days(execution.period)
+    for batch in _batches(execution, {*columns.REQUIRED, *DAILY_KEYS}, progress):
+        daily.add(batch)
+    return daily.tables()[0]
+
+
+def prove(scan: Scan) -> None:
+    """Refuse to go on unless the roll-up adds up to the bill, to the last digit and row."""
+    found = scan.rollup.daily.group_by("BillingCurrency").aggregate(
+        [(name, "sum") for name in ("RowCount", *COSTS)]
+    )
+    rolled = {row["BillingCurrency"]: row for row in found.to_pylist()}
+    for total in scan.totals:
+        row = rolled.pop(total.currency, {})
+        sums = [row.get(f"{name}_sum") for name in ("RowCount", *COSTS)]
+        costs = [total.billed_cost, total.effective_cost, total.list_cost, total.contracted_cost]
+        if sums != [total.rows, *costs]:
+            raise _unequal(total.currency, sums, [total.rows, *costs])
+    if rolled:
+        raise _unequal(next(iter(rolled)), list(rolled.values()), [])
+
+
+def with_history(rollup: RollUp, tables: list[pa.Table]) -> RollUp:
+    """The roll-up with the days of earlier months, oldest first, beside those its own files
+    held.
+    """
+    history = pa.concat_tables([*reversed(tables), rollup.history])
+    return replace(rollup, history=history)
+
+
+def _unequal(currency: str, rolled: list[object], bill: list[object]) -> Problem:
+    return Problem(
+        "the roll-up does not add up to the bill: nothing is published",
+        where={"currency": currency},
+        value=f"roll-up {', '.join(map(str, rolled))}; bill {', '.join(map(str, bill))}",
+        fix="this is a fault of the job: please report it with the bill's format and columns",
+    )
+
+
+def _batches(
+    execution: Execution, wanted: Collection[str], progress: Progress | None
+) -> Iterable[Batch]:
+    before = 0
+    for file in execution.files:
+        for batch in read.batches(file, wanted):
+            yield batch
+            if progress:
+                progress(before + int(file.size * min(batch.place.part, 1)), execution.bytes)
+        before += file.size
+
+
+def _focus_names(names: Iterable[str]) -> set[str]:
+    """A file's column names as FOCUS writes them, where case is all that differs."""
+    focus = {name.lower(): name for name in (*columns.WANTED, *columns.MANDATORY)}
+    return {focus.get(name.lower(), name) for name in names}
+
+
+def _check_required(file: BillFile, names: tuple[str, ...]) -> None:
+    present = _focus_names(names)
+    missing = [name for name in columns.REQUIRED if name not in present]
+    if missing:
+        raise Problem(
+            "the bill lacks a column that totals need",
+            where={"file": file.address, "column": ", ".join(missing)},
+            detail=f"the file has {len(names)} columns: {', '.join(names[:6])}, …",
+            fix="export FOCUS 1.0 or 1.2 with all columns",
+        )
+
+
+class _Days:
+    """The daily roll-up of every billing period that the rows name."""
+
+    def __init__(self, period: str) -> None:
+        self.period = period
+        self.sums = Sums(["BillingPeriod", "ChargeDate", *DAILY_KEYS], COSTS)
+
+    def add(self, batch: Batch) -> Coded:
+        """Add a batch; returns the billing period of its rows."""
+        months = _by_span(batch.times["BillingPeriodStart"], "M")
+        days = _by_span(batch.times["ChargePeriodStart"], "D")
+        keys = [months, days, *(batch.text(name) for name in DAILY_KEYS)]
+        self.sums.add_batch(keys, [batch.money[name] for name in COSTS], batch.rows)
+        return months
+
+    def tables(self) -> tuple[pa.Table, pa.Table]:
+        """DAILY of the period, and of the HISTORY_PERIODS before it."""
+        table = self.sums.table()
+        period = table["BillingPeriod"]
+        oldest = str(np.datetime64(self.period, "M") - HISTORY_PERIODS)
+        earlier = pc.and_(pc.less(period, self.period), pc.greater_equal(period, oldest))
+        return tuple(
+            table.filter(rows).drop_columns("BillingPeriod").cast(DAILY)
+            for rows in (pc.equal(period, self.period), earlier)
+        )
+
+
+class _Reading:
+    """The running state of one pass."""
+
+    def __init__(self, period: str, rules: list[Rule]) -> None:
+        self.period = period
+        self.rules = rules
+        self.days = _Days(period)
+        self.tags = TagSums()
+        self.commitments = Sums(COMMITMENT_KEYS, COSTS)
+        self.counts: dict[str, int] = defaultdict(int)
+        self.samples: dict[str, Violation] = {}
+        self.totals: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0] * 9)
+
+    def add(self, batch: Batch) -> None:
+        months = self.days.add(batch)
+        current = months.where(np.array([month == self.period for month in months.values]))
+        all_current = bool(current.all())
+        self._add_totals(batch, months)
+        self._check(batch, None if all_current else current)
+        self._add_tags(batch, None if all_current else current)
+        self._add_commitments(batch, current)
+
+    def _add_totals(self, batch: Batch, months: Coded) -> None:
+        currency = batch.text("BillingCurrency")
+        for month in np.flatnonzero(np.bincount(months.codes)):
+            for code in np.flatnonzero(np.bincount(currency.codes)):
+                rows = (months.codes == month) & (currency.codes == code)
+                count = int(np.count_nonzero(rows))
+                if not count:
+                    continue
+                total = self.totals[months.values[month] or "", currency.values[code] or ""]
+                total[0] += count
+                for i, name in enumerate(COSTS):
+                    money = batch.money[name]
+                    money = money if count == batch.rows else money.take(rows)
+                    total[1 + i] += exact.total(money)
+                    total[5 + i] += 0 if money.null is None else int(money.null.sum())
+
+    def _check(self, batch: Batch, current: npt.NDArray[np.bool_] | None) -> None:
+        for rule in self.rules:
+            broken = rule.broken(batch)
+            broken = broken if current is None else broken & current
+            count = int(np.count_nonzero(broken))
+            if not count:
+                continue
+            self.counts[rule.id] += count
+            if rule.id not in self.samples:
+                row = int(np.argmax(broken))
+                self.samples[rule.id] = Violation(
+                    rule.id,
+                    rule.section,
+                    rule.severity,
+                    rule.summary,
+                    0,
+                    batch.place.file,
+                    batch.place.first_row + row + 1,
+                    {name: batch.cell(name, row) for name in rule.columns},
+                )
+
+    def _add_tags(self, batch: Batch, current: npt.NDArray[np.bool_] | None) -> None:
+        currency, category = batch.text("BillingCurrency"), batch.text("ChargeCategory")
+        costs, tags = [batch.money[name] for name in COSTS], batch.tags
+        rows = batch.rows
+        if current is not None:
+            currency, category = currency.take(current), category.take(current)
+            costs = [money.take(current) for money in costs]
+            tags = tags and tags.take(current)
+            rows = int(np.count_nonzero(current))
+        self.tags.add_batch(currency, category, tags, costs, rows)
+
+    def _add_commitments(self, batch: Batch, current: npt.NDArray[np.bool_]) -> None:
+        chosen = current & ~batch.text("CommitmentDiscountId").null
+        count = int(np.count_nonzero(chosen))
+        if count:
+            keys = [batch.text(name).take(chosen) for name in COMMITMENT_KEYS]
+            costs = [batch.money[name].take(chosen) for name in COSTS]
+            self.commitments.add_batch(keys, costs, count)
+
+    def result(self, present: set[str], files: int) -> Scan:
+        daily, history = self.days.tables()
+        rollup = RollUp(
+            daily, self.tags.table(), self.commitments.table().cast(COMMITMENTS), history
+        )
+        totals = _totals({k: v for k, v in self.totals.items() if k[0] == self.period})
+        others = _totals({k: v for k, v in self.totals.items() if k[0] != self.period})
+        rows = sum(total.rows for total in totals)
+        if others and not rows:
+            periods = sorted({period for period, _ in self.totals})
+            raise Problem(
+                "the bill has no data for this billing period",
+                value=self.period,
+                detail=f"it has {', '.join(periods)}",
+                fix=f"name one of them: PERIOD={periods[-1]}",
+            )
+        violations = [
+            replace(sample, count=self.counts[rule]) for rule, sample in self.samples.items()
+        ]
+        violations += [*_absent_columns(present), *_several_categories(daily)]
+        every = (*RULES, ONE_CATEGORY)
+        skipped = tuple(rule.id for rule in every if not present.issuperset(rule.columns))
+        order = {"blocking": 0, "error": 1, "warning": 2}
+        violations.sort(key=lambda v: (order[v.severity], -v.count, v.rule))
+        return Scan(
+            rollup,
+            totals,
+            others,
+            tuple(violations),
+            len(every) - len(skipped),
+            skipped,
+            frozenset(present),
+            rows,
+            files,
+        )
+
+
+def _by_span(instants: Ints, unit: Literal["D", "M"]) -> Coded:
+    """Instants (milliseconds) as codes of the days or months they fall in, UTC."""
+    if not instants.size:
+        return Coded(np.zeros(0, dtype=np.int32), [None])
+    if unit == "M" and (instants == instants[0]).all():  # nearly always, and four times as fast
+        month = str(instants[0].astype("datetime64[ms]").astype("datetime64[M]"))
+        return Coded.constant(month, instants.size)
+    spans = instants.astype("datetime64[ms]").astype(f"datetime64[{unit}]").astype(np.int64)
+    first, last = int(spans.min()), int(spans.max())
+    names = np.arange(first, last + 1).astype(f"datetime64[{unit}]").astype(str)
+    return Coded((spans - (first - 1)).astype(np.int32), [None, *names.tolist()])
+
+
+def _totals(sums: dict[tuple[str, str], list[int]]) -> tuple[Total, ...]:
+    """The totals per currency, over the billing periods in `sums`."""
+    currencies: dict[str, list[int]] = {}
+    for (_, currency), counts in sorted(sums.items()):
+        before = currencies.get(currency, [0] * len(counts))
+        currencies[currency] = [a + b for a, b in zip(before, counts, strict=True)]
+    return tuple(_total(currency, *counts) for currency, counts in currencies.items())
+
+
+def _total(currency: str, rows: int, *counts: int) -> Total:
+    billed, effective, listed, contracted = (exact.amount(units) for units in counts[:4])
+    nulls = dict(zip(COSTS, counts[4:], strict=True))
+    return Total(currency, rows, billed, effective, listed, contracted, nulls)
+
+
+def _absent_columns(present: set[str]) -> Iterable[Violation]:
+    for name in columns.MANDATORY:
+        if name not in present:
+            summary = f"{name}, a column that FOCUS always has, is absent"
+            yield Violation(f"{name}-absent", name, "error", summary, 1, "", 0, {})
+
+
+def _several_categories(daily: pa.Table) -> Iterable[Violation]:
+    """Services that the roll-up shows in more than one category."""
+    names = daily.filter(pc.is_valid(daily["ServiceName"]))
+    pairs = names.group_by(["ServiceName", "ServiceCategory"]).aggregate([("RowCount", "sum")])
+    several = [
+        row
+        for row in pairs.group_by("ServiceName")
+        .aggregate([("ServiceCategory", "count_distinct"), ("RowCount_sum", "sum")])
+        .sort_by("ServiceName")
+        .to_pylist()
+        if row["ServiceCategory_count_distinct"] > 1
+    ]
+    if several:
+        first = several[0]["ServiceName"]
+        categories = pairs.filter(pc.equal(pairs["ServiceName"], first))["ServiceCategory"]
+        rule = ONE_CATEGORY
+        yield Violation(
+            rule.id,
+            rule.section,
+            rule.severity,
+            rule.summary,
+            sum(row["RowCount_sum_sum"] for row in several),
+            "",
+            0,
+            {
+                "ServiceName": first,
+                "ServiceCategory": ", ".join(sorted(map(str, categories.to_pylist()))),
+            },
+        )

@@ -1,0 +1,116 @@
+"""Cost per tag key and value, exactly, although a row has many tags.
+
+Tags come as numbered (key, value) pairs, so a batch is summed by pair number; their texts are
+looked at once per batch and pair.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from flows.cost_report import exact
+from flows.cost_report.batch import Tags
+from flows.cost_report.exact import Ints, Money
+from flows.cost_report.group import Coded, Codes, Partial, Sums, group
+from flows.cost_report.tables import COSTS, TAGS
+
+# A key with more values than this tells resources apart rather than owners: its values are not kept
+# apart. Every value would have to be held, and which ones are dearest is not known before the end.
+# AWS allows 500 cost allocation tag keys.
+MOST_VALUES = 10_000
+OTHER_VALUES = "(more than 10,000 values)"
+
+
+class TagSums:
+    """Running sums by currency, charge category, tag key and tag value."""
+
+    def __init__(self) -> None:
+        self._sums = Sums(["BillingCurrency", "ChargeCategory", "TagKey", "TagValue"], COSTS)
+        self._values: dict[str, set[str]] = {}
+        self._wide: set[str] = set()
+
+    def add_batch(
+        self, currency: Coded, category: Coded, tags: Tags | None, costs: list[Money], rows: int
+    ) -> None:
+        of_row = group([(coded.codes, len(coded.values)) for coded in (currency, category)], rows)
+        recoded = [
+            interner.recode(codes, coded.values)
+            for interner, coded, codes in zip(
+                self._sums.interners, (currency, category), of_row.codes, strict=False
+            )
+        ]
+        # Every row once, under no key: what a key leaves out is told from it at the end.
+        nothing = np.zeros(of_row.count, dtype=np.int32)
+        counts = np.bincount(of_row.of_row, minlength=of_row.count)
+        sums = np.stack([exact.sum_by(cost, of_row.of_row, of_row.count) for cost in costs])
+        self._sums.add(Partial([*recoded, nothing, nothing], counts, sums))
+        if tags is None or not tags.pairs.size:
+            return
+
+        row = tags.per_tag(np.arange(rows))
+        of_tag = group([(of_row.of_row[row], of_row.count), (tags.pairs, len(tags.keys))], len(row))
+        key, value = self._interned(tags, of_tag.codes[1])
+        counts = np.bincount(of_tag.of_row, minlength=of_tag.count)
+        sums = np.stack(
+            [exact.sum_by(cost.take(row), of_tag.of_row, of_tag.count) for cost in costs]
+        )
+        self._sums.add(
+            Partial([*(codes[of_tag.codes[0]] for codes in recoded), key, value], counts, sums)
+        )
+
+    def _interned(self, tags: Tags, pair: Ints) -> tuple[Codes, Codes]:
+        """The key and value codes of pair numbers, in the codes of the whole bill."""
+        keys, values = self._sums.interners[2:]
+        key_codes, value_codes = np.zeros((2, len(tags.keys)), dtype=np.int32)
+        for i in np.unique(pair):
+            key, value = tags.keys[i], tags.values[i]
+            seen = self._values.setdefault(key, set())
+            if key not in self._wide:
+                seen.add(value)
+                if len(seen) > MOST_VALUES:
+                    self._wide.add(key)
+                    seen.clear()
+            key_codes[i] = keys.code(key)
+            value_codes[i] = values.code(OTHER_VALUES if key in self._wide else value)
+        return key_codes[pair], value_codes[pair]
+
+    def table(self) -> pa.Table:
+        """TAGS: a line per value, and one with a null TagValue for what does not carry the key."""
+        keys, values = self._sums.interners[2:]
+        merged = self._sums.merge()
+        currency, category, key, value = merged.codes
+        wide = np.isin(key, [keys.code(name) for name in self._wide])
+        value = np.where(wide, values.code(OTHER_VALUES), value).astype(np.int32)
+
+        final = Sums(["BillingCurrency", "ChargeCategory", "TagKey", "TagValue"], COSTS)
+        final.interners = self._sums.interners
+        tagged = key > 0
+        final.add(
+            Partial(
+                [codes[tagged] for codes in (currency, category, key, value)],
+                merged.rows[tagged],
+                merged.sums[:, :, tagged],
+            )
+        )
+        # Untagged = every row - those that carry the key; so per key: add all, subtract the tagged.
+        every = ~tagged
+        for code in range(1, len(keys.values)):
+            mine = key == code
+            lines = np.flatnonzero(every | mine)
+            sign = np.where(every[lines], 1, -1)
+            final.add(
+                Partial(
+                    [
+                        currency[lines],
+                        category[lines],
+                        np.full(len(lines), code, dtype=np.int32),
+                        np.zeros(len(lines), dtype=np.int32),
+                    ],
+                    merged.rows[lines] * sign,
+                    merged.sums[:, :, lines] * sign,
+                )
+            )
+        table = final.table()
+        present = pa.array(np.asarray(table["RowCount"]) != 0)
+        return table.filter(present).cast(TAGS)

@@ -1,0 +1,317 @@
+"""Files in a folder or below an S3 prefix, through one small set of verbs.
+
+A location is a local path or `s3://bucket/prefix`. Local files go through `pathlib`, S3 through
+boto3, which finds region, credentials (an ECS task's role included) and endpoint
+(`AWS_ENDPOINT_URL`) the way every AWS tool does.
+
+`write` is all or nothing: a reader sees the old bytes or the new ones. S3 promises that for PUT;
+locally the bytes go to a temporary file that is renamed. Failures a person can mend become a
+`Problem`; others (throttling, a lost connection) are raised as they come, for the task's retries.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+from flows.problem import Problem
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One file as a listing shows it. `version` changes whenever the content may have."""
+
+    name: str  # below the location, with '/'
+    size: int
+    version: str
+    modified: float  # seconds since 1970
+
+
+class Storage(Protocol):
+    """What a flow does with files. Names are relative to the location, with '/'."""
+
+    @property
+    def location(self) -> str:
+        """Where the files are, as it was given."""
+
+    def files(self, prefix: str = "") -> list[Stored]:
+        """Every file whose name starts with `prefix`, sorted by name."""
+        ...
+
+    def read(self, name: str) -> bytes | None:
+        """The whole file, or None where there is none."""
+        ...
+
+    def open(self, name: str) -> BinaryIO:
+        """A seekable stream of the file's bytes."""
+        ...
+
+    def write(self, name: str, content: bytes) -> None: ...
+
+    def delete(self, name: str) -> None:
+        """Remove the file; no error where there is none."""
+        ...
+
+    def address(self, name: str = "") -> str:
+        """The file as people and other tools name it."""
+        ...
+
+
+def storage(location: str) -> Storage:
+    """The storage at a local path, `file://` or `s3://` address."""
+    if location.startswith("s3://"):
+        bucket, _, prefix = location.removeprefix("s3://").partition("/")
+        return S3(location.rstrip("/"), bucket, prefix.strip("/"))
+    if "://" in location and not location.startswith("file://"):
+        raise Problem(
+            f"cannot read or write {location.partition('://')[0]}:// addresses",
+            value=location,
+            fix="name a local path or s3://bucket/prefix",
+        )
+    return Local(location.removeprefix("file://"))
+
+
+# --- local folders -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Local:
+    location: str
+
+    def files(self, prefix: str = "") -> list[Stored]:
+        root = Path(self.location)
+        found = [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file())
+        files: list[Stored] = []
+        for path in found:
+            name = path.name if path == root else path.relative_to(root).as_posix()
+            if name.startswith(prefix) and not path.name.startswith("."):
+                stat = path.stat()
+                version = f"{stat.st_size}-{stat.st_mtime_ns}"
+                files.append(Stored(name, stat.st_size, version, stat.st_mtime))
+        return files
+
+    def read(self, name: str) -> bytes | None:
+        try:
+            return self._path(name).read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise self._problem(error, name, "read") from error
+
+    def open(self, name: str) -> BinaryIO:
+        try:
+            return self._path(name).open("rb")
+        except OSError as error:
+            raise self._problem(error, name, "read") from error
+
+    def write(self, name: str, content: bytes) -> None:
+        path = self._path(name)
+        temporary = ""
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
+                temporary = file.name
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).chmod(
+                0o644
+            )  # NamedTemporaryFile makes files that only their owner reads
+            Path(temporary).replace(path)
+        except BaseException as error:
+            if temporary:
+                Path(temporary).unlink(missing_ok=True)
+            if isinstance(error, OSError):
+                raise self._problem(error, name, "write") from error
+            raise
+
+    def delete(self, name: str) -> None:
+        self._path(name).unlink(missing_ok=True)
+
+    def address(self, name: str = "") -> str:
+        return str(self._path(name) if name else Path(self.location))
+
+    def _path(self, name: str) -> Path:
+        root = Path(self.location)
+        return root if root.is_file() else root / name
+
+    def _problem(self, error: OSError, name: str, verb: str) -> Problem:
+        fixes = {
+            errno.ENOSPC: "free some room on the disk, or name another folder",
+            errno.EDQUOT: "free some of your disk quota, or name another folder",
+            errno.ENOENT: "check the path; the file may have been removed meanwhile",
+        }
+        return Problem(
+            f"cannot {verb} {self.address(name)}",
+            where={"file": self.address(name)},
+            detail=error.strerror or str(error),
+            fix=fixes.get(error.errno or 0, f"name a place where you may {verb}"),
+        )
+
+
+# --- S3 ------------------------------------------------------------------------------------------
+
+
+@cache
+def _client() -> Any:
+    import boto3  # late: it costs a quarter of a second that local runs need not pay
+    from botocore.config import Config
+
+    return boto3.client("s3", config=Config(retries={"mode": "standard", "max_attempts": 5}))
+
+
+@dataclass(frozen=True)
+class S3:
+    location: str
+    bucket: str
+    prefix: str
+
+    def files(self, prefix: str = "") -> list[Stored]:
+        files = []
+        with self._problems("list", prefix):
+            pages = _client().get_paginator("list_objects_v2")
+            for page in pages.paginate(Bucket=self.bucket, Prefix=self._below(prefix)):
+                for entry in page.get("Contents", ()):
+                    key: str = entry["Key"]
+                    if key.endswith("/"):
+                        continue  # a folder's marker
+                    name = key.removeprefix(self.prefix).lstrip("/") or key.rpartition("/")[2]
+                    version = f"{entry['Size']}-{entry['ETag'].strip(chr(34))}"
+                    modified = entry["LastModified"].timestamp()
+                    files.append(Stored(name, entry["Size"], version, modified))
+            if not files and not prefix and self.prefix:
+                files = self._the_file_itself()
+        return files
+
+    def _the_file_itself(self) -> list[Stored]:
+        """The location as one object, when it names a file and not a prefix."""
+        pages = _client().list_objects_v2(Bucket=self.bucket, Prefix=self.prefix, MaxKeys=1)
+        for entry in pages.get("Contents", ()):
+            if entry["Key"] == self.prefix:
+                version = f"{entry['Size']}-{entry['ETag'].strip(chr(34))}"
+                name = self.prefix.rpartition("/")[2]
+                return [Stored(name, entry["Size"], version, entry["LastModified"].timestamp())]
+        return []
+
+    def read(self, name: str) -> bytes | None:
+        from botocore.exceptions import ClientError
+
+        with self._problems("read", name):
+            try:
+                body = _client().get_object(Bucket=self.bucket, Key=self._key(name))["Body"]
+            except ClientError as error:
+                if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
+                    return None
+                raise
+            content: bytes = body.read()
+            return content
+
+    def open(self, name: str) -> BinaryIO:
+        with self._problems("read", name):
+            size = _client().head_object(Bucket=self.bucket, Key=self._key(name))["ContentLength"]
+        return io.BufferedReader(_Ranges(self, name, size), buffer_size=_RANGE)
+
+    def write(self, name: str, content: bytes) -> None:
+        with self._problems("write", name):
+            _client().put_object(Bucket=self.bucket, Key=self._key(name), Body=content)
+
+    def delete(self, name: str) -> None:
+        with self._problems("delete", name):
+            _client().delete_object(Bucket=self.bucket, Key=self._key(name))
+
+    def address(self, name: str = "") -> str:
+        return f"s3://{self.bucket}/{self._key(name)}" if name else self.location
+
+    def _key(self, name: str) -> str:
+        if not name or self.prefix.rpartition("/")[2] == name:
+            return self.prefix  # the location is that file
+        return self._below(name)
+
+    def _below(self, name: str) -> str:
+        return f"{self.prefix}/{name}" if self.prefix else name
+
+    @contextlib.contextmanager
+    def _problems(self, verb: str, name: str) -> Iterator[None]:
+        from botocore.exceptions import (
+            ClientError,
+            NoCredentialsError,
+            NoRegionError,
+            ParamValidationError,
+        )
+
+        try:
+            yield
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            if code not in _FIXES:
+                raise
+            raise Problem(
+                f"cannot {verb} {self.address(name)}",
+                where={"file": self.address(name)},
+                detail=f"S3 answered {code}",
+                fix=_FIXES[code],
+            ) from error
+        except (NoCredentialsError, NoRegionError, ParamValidationError) as error:
+            raise Problem(
+                f"cannot {verb} {self.address(name)}",
+                detail=str(error),
+                fix="log in to AWS first (aws sso login, or AWS_PROFILE), and check the address",
+            ) from error
+
+
+_FIXES = {
+    "NoSuchBucket": "check the bucket's name",
+    "NoSuchKey": "check the path; the file may have been removed meanwhile",
+    "404": "check the path; the file may have been removed meanwhile",
+    "AccessDenied": "let this role read the source and write the destination: name both as the "
+    "deployment's `source` and `destination`, from which its role is made",
+    "403": "let this role read the source and write the destination: name both as the "
+    "deployment's `source` and `destination`, from which its role is made",
+    "InvalidAccessKeyId": "log in to AWS again: these credentials are not known",
+    "ExpiredToken": "log in to AWS again: these credentials have expired",
+}
+
+_RANGE = 4 << 20  # bytes a request; a column of a row group is about as long
+
+
+class _Ranges(io.RawIOBase):
+    """An S3 object as a seekable stream: each read is one ranged GET."""
+
+    def __init__(self, s3: S3, name: str, size: int) -> None:
+        self._s3, self._name, self._size, self._at = s3, name, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        self._at = max(0, start + offset)
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        end = min(self._at + len(buffer), self._size)
+        if end <= self._at:
+            return 0
+        s3 = self._s3
+        with s3._problems("read", self._name):
+            body = _client().get_object(
+                Bucket=s3.bucket, Key=s3._key(self._name), Range=f"bytes={self._at}-{end - 1}"
+            )["Body"]
+            content = body.read()
+        buffer[: len(content)] = content
+        self._at += len(content)
+        return len(content)
