@@ -38,13 +38,13 @@ class Problem(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         # Prefect pickles exceptions; the default would call __init__ without its keywords.
-        return (_rebuild, (self.summary, self.fix, self.where, self.value, self.detail))
+        return _again, (self.args, self.__dict__)
 
 
-def _rebuild(
-    summary: str, fix: str, where: dict[str, object], value: object, detail: str
-) -> Problem:
-    return Problem(summary, fix=fix, where=where, value=value, detail=detail)
+def _again(args: tuple[object, ...], state: dict[str, object]) -> Problem:
+    problem = Problem.__new__(Problem, *args)
+    problem.__dict__.update(state)
+    return problem
 
 
 def _short(text: str, most: int = 200) -> str:

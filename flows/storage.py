@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, Protocol
 
 from flows.problem import Problem
 
@@ -29,7 +29,7 @@ from flows.problem import Problem
 class Stored:
     """One file as a listing shows it. `version` changes whenever the content may have."""
 
-    name: str  # below the location, with '/'
+    name: str  # below the location, with '/'; empty where the location itself is the file
     size: int
     version: str
     modified: float  # seconds since 1970
@@ -50,8 +50,8 @@ class Storage(Protocol):
         """The whole file, or None where there is none."""
         ...
 
-    def open(self, name: str) -> BinaryIO:
-        """A seekable stream of the file's bytes."""
+    def open(self, name: str) -> io.BufferedReader:
+        """The file's bytes as a seekable stream; its `raw` reads just what is asked for."""
         ...
 
     def write(self, name: str, content: bytes) -> None: ...
@@ -88,15 +88,15 @@ class Local:
 
     def files(self, prefix: str = "") -> list[Stored]:
         root = Path(self.location)
-        found = [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file())
+        found = [root] if root.is_file() else [p for p in root.rglob("*") if p.is_file()]
         files: list[Stored] = []
         for path in found:
-            name = path.name if path == root else path.relative_to(root).as_posix()
+            name = "" if path == root else path.relative_to(root).as_posix()
             if name.startswith(prefix) and not path.name.startswith("."):
                 stat = path.stat()
                 version = f"{stat.st_size}-{stat.st_mtime_ns}"
                 files.append(Stored(name, stat.st_size, version, stat.st_mtime))
-        return files
+        return sorted(files, key=lambda file: file.name)
 
     def read(self, name: str) -> bytes | None:
         try:
@@ -106,7 +106,7 @@ class Local:
         except OSError as error:
             raise self._problem(error, name, "read") from error
 
-    def open(self, name: str) -> BinaryIO:
+    def open(self, name: str) -> io.BufferedReader:
         try:
             return self._path(name).open("rb")
         except OSError as error:
@@ -137,16 +137,17 @@ class Local:
         self._path(name).unlink(missing_ok=True)
 
     def address(self, name: str = "") -> str:
-        return str(self._path(name) if name else Path(self.location))
+        return str(self._path(name))
 
     def _path(self, name: str) -> Path:
-        root = Path(self.location)
-        return root if root.is_file() else root / name
+        return Path(self.location, name)
 
     def _problem(self, error: OSError, name: str, verb: str) -> Problem:
         fixes = {
             errno.ENOSPC: "free some room on the disk, or name another folder",
             errno.EDQUOT: "free some of your disk quota, or name another folder",
+            errno.ENOTDIR: "name a folder: a file stands in the way",
+            errno.EEXIST: "name a folder: a file stands in the way",
             errno.ENOENT: "check the path; the file may have been removed meanwhile",
         }
         return Problem(
@@ -175,31 +176,24 @@ class S3:
     prefix: str
 
     def files(self, prefix: str = "") -> list[Stored]:
-        files = []
         with self._problems("list", prefix):
             pages = _client().get_paginator("list_objects_v2")
-            for page in pages.paginate(Bucket=self.bucket, Prefix=self._below(prefix)):
-                for entry in page.get("Contents", ()):
-                    key: str = entry["Key"]
-                    if key.endswith("/"):
-                        continue  # a folder's marker
-                    name = key.removeprefix(self.prefix).lstrip("/") or key.rpartition("/")[2]
-                    version = f"{entry['Size']}-{entry['ETag'].strip(chr(34))}"
-                    modified = entry["LastModified"].timestamp()
-                    files.append(Stored(name, entry["Size"], version, modified))
-            if not files and not prefix and self.prefix:
-                files = self._the_file_itself()
-        return files
+            found = [
+                self._stored(entry)
+                for page in pages.paginate(Bucket=self.bucket, Prefix=self._below(prefix))
+                for entry in page.get("Contents", ())
+                if not entry["Key"].endswith("/")  # a folder's marker
+            ]
+            if not found and not prefix and self.prefix:  # the location may name one object
+                page = _client().list_objects_v2(Bucket=self.bucket, Prefix=self.prefix, MaxKeys=1)
+                entries = page.get("Contents", ())
+                found = [self._stored(entry) for entry in entries if entry["Key"] == self.prefix]
+        return sorted(found, key=lambda file: file.name)
 
-    def _the_file_itself(self) -> list[Stored]:
-        """The location as one object, when it names a file and not a prefix."""
-        pages = _client().list_objects_v2(Bucket=self.bucket, Prefix=self.prefix, MaxKeys=1)
-        for entry in pages.get("Contents", ()):
-            if entry["Key"] == self.prefix:
-                version = f"{entry['Size']}-{entry['ETag'].strip(chr(34))}"
-                name = self.prefix.rpartition("/")[2]
-                return [Stored(name, entry["Size"], version, entry["LastModified"].timestamp())]
-        return []
+    def _stored(self, entry: dict[str, Any]) -> Stored:
+        name = entry["Key"].removeprefix(self.prefix).lstrip("/")
+        version = f"{entry['Size']}-{entry['ETag']}".replace('"', "")
+        return Stored(name, entry["Size"], version, entry["LastModified"].timestamp())
 
     def read(self, name: str) -> bytes | None:
         from botocore.exceptions import ClientError
@@ -214,7 +208,7 @@ class S3:
             content: bytes = body.read()
             return content
 
-    def open(self, name: str) -> BinaryIO:
+    def open(self, name: str) -> io.BufferedReader:
         with self._problems("read", name):
             size = _client().head_object(Bucket=self.bucket, Key=self._key(name))["ContentLength"]
         return io.BufferedReader(_Ranges(self, name, size), buffer_size=_RANGE)
@@ -228,12 +222,10 @@ class S3:
             _client().delete_object(Bucket=self.bucket, Key=self._key(name))
 
     def address(self, name: str = "") -> str:
-        return f"s3://{self.bucket}/{self._key(name)}" if name else self.location
+        return f"s3://{self.bucket}/{self._key(name)}"
 
     def _key(self, name: str) -> str:
-        if not name or self.prefix.rpartition("/")[2] == name:
-            return self.prefix  # the location is that file
-        return self._below(name)
+        return self._below(name) if name else self.prefix
 
     def _below(self, name: str) -> str:
         return f"{self.prefix}/{name}" if self.prefix else name
@@ -279,7 +271,7 @@ _FIXES = {
     "ExpiredToken": "log in to AWS again: these credentials have expired",
 }
 
-_RANGE = 4 << 20  # bytes a request; a column of a row group is about as long
+_RANGE = 4 << 20  # bytes a request when a file is read from end to end
 
 
 class _Ranges(io.RawIOBase):

@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
     last_words: list[str] = []
-    atexit.register(lambda: print(*last_words, sep="\n"))  # runs after Prefect has said goodbye
+    atexit.register(lambda: [print(word) for word in last_words])  # after Prefect's own
 
     from flows.cost_report.flow import cost_report
     from flows.cost_report.publish import Published

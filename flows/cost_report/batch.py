@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any
 
@@ -28,6 +29,9 @@ from flows.cost_report.tables import COSTS
 from flows.problem import Problem
 
 NULLS = ("", "NULL", "null")
+
+# Years beyond these are another unit taken for milliseconds, or a slip of the pen.
+_FIRST, _END = (int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) * 1000 for year in (1980, 2200))
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
@@ -85,6 +89,11 @@ class Batch:
     texts: dict[str, Coded]
     tags: Tags | None
 
+    def has(self, names: Iterable[str]) -> bool:
+        """Whether the file of this batch has these columns."""
+        kinds = (self.money, self.times, self.numbers, self.texts)
+        return all(any(name in kind for kind in kinds) for name in names)
+
     def text(self, name: str) -> Coded:
         """A text column; one that the bill does not have is null throughout."""
         return self.texts.get(name) or Coded.constant(None, self.rows)
@@ -115,16 +124,25 @@ def decode(columns: dict[str, pa.Array], rows: int, place: Place) -> Batch:
     texts: dict[str, Coded] = {}
     tags = None
     for name, array in columns.items():
-        if name in COSTS:
-            money[name] = _money(array, name, place)
-        elif name in TIMES:
-            times[name] = _times(array, name, place)
-        elif name in NUMBERS:
-            numbers[name] = _numbers(array, name, place)
-        elif name == TAGS:
-            tags = _tags(array, place)
-        else:
-            texts[name] = _coded(array)
+        try:
+            if name in COSTS:
+                money[name] = _money(array, name, place)
+            elif name in TIMES:
+                times[name] = _times(array, name, place)
+            elif name in NUMBERS:
+                numbers[name] = _numbers(array, name, place)
+            elif name == TAGS:
+                tags = _tags(array, place)
+            else:
+                texts[name] = _coded(array)
+        except pa.ArrowException as error:
+            raise Problem(
+                f"{name} is of a type that cannot be read",
+                where=place.where(name),
+                value=array.type,
+                detail=str(error).partition("\n")[0],
+                fix="export as AWS does: costs double, times timestamp, tags a map, the rest text",
+            ) from error
     return Batch(place, rows, money, times, numbers, texts, tags)
 
 
@@ -139,19 +157,22 @@ def _money(array: pa.Array, name: str, place: Place) -> Money:
             row = int(np.flatnonzero(odd)[0])
             raise _not_money(values[row], _why_not(str(values[row])), name, place, row)
         return exact.from_doubles(values, null)
-    if pa.types.is_null(array.type):
-        array = array.cast(exact.AS_WRITTEN)
+    array = _without_nulls(array)
+    try:
+        return exact.from_decimals(array.cast(exact.AS_WRITTEN))
+    except pa.ArrowInvalid:
+        return exact.from_decimals(_decimals_one_by_one(array, name, place))
+
+
+def _without_nulls(array: pa.Array) -> pa.Array:
+    """Text without blanks around it, and with what stands for null as null; else as it is."""
     if pa.types.is_dictionary(array.type):
         array = array.cast(array.type.value_type)
-    text = array
-    if _is_text(array.type):
-        text = pc.utf8_trim_whitespace(array)
-        nulls = pc.is_in(text, value_set=pa.array(NULLS, text.type))
-        text = pc.if_else(nulls, pa.scalar(None, text.type), text)
-    try:
-        return exact.from_decimals(text.cast(exact.AS_WRITTEN))
-    except pa.ArrowInvalid:
-        return exact.from_decimals(_decimals_one_by_one(text, name, place))
+    if not _is_text(array.type):
+        return array
+    text = pc.utf8_trim_whitespace(array)
+    nulls = pc.is_in(text, value_set=pa.array(NULLS, text.type))
+    return pc.if_else(nulls, pa.scalar(None, text.type), text)
 
 
 def _decimals_one_by_one(array: pa.Array, name: str, place: Place) -> pa.Array:
@@ -169,13 +190,17 @@ def _decimals_one_by_one(array: pa.Array, name: str, place: Place) -> pa.Array:
 
 def _why_not(text: str) -> str:
     """Why a text is not an amount; empty if it is one."""
-    if not _NUMBER.fullmatch(text):
+    try:
+        amount = Decimal(text) if _NUMBER.fullmatch(text) else Decimal("NaN")
+    except InvalidOperation:  # an exponent beyond all measure
+        amount = Decimal("NaN")
+    if not amount.is_finite():
         return "it is not a plain decimal number"
-    amount = Decimal(text)
-    if abs(amount) >= Decimal(exact.LIMIT):
+    if amount.copy_abs() >= Decimal(exact.LIMIT):
         return "it is 10^15 or more: too large for the decimal type of the roll-up"
-    exponent = amount.normalize().as_tuple().exponent
-    if isinstance(exponent, int) and exponent < -18:
+    _, digits, exponent = amount.as_tuple()
+    zeros = len(digits) - len("".join(map(str, digits)).rstrip("0"))
+    if amount and int(exponent) + zeros < -18:
         return "it has more than 18 decimals"
     return ""
 
@@ -198,7 +223,11 @@ def _times(array: pa.Array, name: str, place: Place) -> Ints:
         row = int(np.argmax(pc.is_null(array)))
         raise _not_time(None, "it is empty", name, place, row)
     if pa.types.is_temporal(array.type):
-        return view(array.cast(pa.timestamp("ms"), safe=False).cast(pa.int64()), np.int64)
+        instants = view(array.cast(pa.timestamp("ms"), safe=False).cast(pa.int64()), np.int64)
+        if instants.size and not (instants.min() >= _FIRST and instants.max() < _END):
+            row = int(np.argmax((instants < _FIRST) | (instants >= _END)))
+            raise _not_time(array[row], "it is in no year that a bill is about", name, place, row)
+        return instants
     coded = _coded(array)
     instants = np.zeros(len(coded.values), dtype=np.int64)
     for code in np.unique(coded.codes):
@@ -206,7 +235,7 @@ def _times(array: pa.Array, name: str, place: Place) -> Ints:
         instant = None if text is None else _milliseconds(text.strip())
         if instant is None:
             row = int(np.flatnonzero(coded.codes == code)[0])
-            raise _not_time(text, "it is not a date in ISO 8601", name, place, row)
+            raise _not_time(text, "it is not a date in ISO 8601 of our times", name, place, row)
         instants[code] = instant
     return instants[coded.codes]
 
@@ -219,7 +248,8 @@ def _milliseconds(text: str) -> int | None:
         return None
     if instant.tzinfo is None:
         instant = instant.replace(tzinfo=UTC)  # FOCUS times are UTC
-    return int(instant.timestamp()) * 1000
+    milliseconds = int(instant.timestamp()) * 1000
+    return milliseconds if _FIRST <= milliseconds < _END else None
 
 
 def _not_time(value: object, why: str, name: str, place: Place, row: int) -> Problem:
@@ -236,30 +266,25 @@ def _not_time(value: object, why: str, name: str, place: Place, row: int) -> Pro
 
 
 def _numbers(array: pa.Array, name: str, place: Place) -> Numbers:
-    if pa.types.is_dictionary(array.type):
-        array = array.cast(array.type.value_type)
-    if not pa.types.is_floating(array.type):
-        trimmed = pc.utf8_trim_whitespace(array) if _is_text(array.type) else array
-        try:
-            array = trimmed.cast(pa.float64())
-        except pa.ArrowInvalid:
-            for row, value in enumerate(trimmed.to_pylist()):
-                if value is not None and not _NUMBER.fullmatch(str(value)):
-                    raise Problem(
-                        f"{name} is not a number",
-                        where=place.where(name, row),
-                        value=value,
-                        fix="export the bill again with plain numbers, or correct this cell",
-                    ) from None
-            raise
-    return Numbers(*_doubles(array))
+    array = _without_nulls(array)
+    try:
+        return Numbers(*_doubles(array.cast(pa.float64(), safe=_is_text(array.type))))
+    except pa.ArrowInvalid:
+        for row, value in enumerate(array.to_pylist()):
+            if value is not None and not _NUMBER.fullmatch(str(value)):
+                raise Problem(
+                    f"{name} is not a number",
+                    where=place.where(name, row),
+                    value=value,
+                    fix="export the bill again with plain numbers, or correct this cell",
+                ) from None
+        raise
 
 
 def _doubles(array: pa.Array) -> tuple[Floats, Mask | None]:
     null = null_mask(array)
-    if null is not None:
-        array = pc.fill_null(array, pa.scalar(0, array.type))
-    return view(array.cast(pa.float64()), np.float64), null
+    values = view(array.cast(pa.float64()), np.float64)
+    return (values, None) if null is None else (np.where(null, 0, values), null)
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -285,10 +310,10 @@ def _coded(array: pa.Array) -> Coded:
 
 def _codes(array: pa.DictionaryArray) -> Codes:
     """The codes of a dictionary array, from 1; null is 0."""
-    indices = array.indices.cast(pa.int32())
-    if indices.null_count:
-        indices = pc.fill_null(indices, pa.scalar(-1, pa.int32()))
-    codes: Codes = view(indices, np.int32) + np.int32(1)
+    codes: Codes = view(array.indices.cast(pa.int32()), np.int32) + np.int32(1)
+    null = null_mask(array.indices)
+    if null is not None:
+        codes[null] = 0
     return codes
 
 
@@ -296,6 +321,9 @@ def _codes(array: pa.DictionaryArray) -> Codes:
 
 
 def _tags(array: pa.Array, place: Place) -> Tags:
+    if pa.types.is_list(array.type):  # of {key, value}: how Glue and Spark may write a map
+        pairs = array.values
+        array = pa.MapArray.from_arrays(array.offsets, pairs.field("key"), pairs.field("value"))
     return _tags_of_map(array) if pa.types.is_map(array.type) else _tags_of_json(array, place)
 
 
@@ -307,15 +335,42 @@ def _tags_of_map(array: pa.MapArray) -> Tags:
             side.slice(offsets[0], offsets[-1] - offsets[0]) for side in (array.keys, array.items)
         )
     )
-    size = len(items.dictionary) + 1
-    groups = group([(_codes(keys), len(keys.dictionary) + 1), (_codes(items), size)], len(keys))
+    key_codes, item_codes = _codes(keys), _codes(items)
+    lengths = np.diff(offsets).astype(np.int64)
+    last = _last_of_each_key(key_codes, lengths)
+    if last is not None:
+        lengths = np.bincount(
+            np.repeat(np.arange(len(lengths)), lengths)[last], minlength=len(lengths)
+        )
+        key_codes, item_codes = key_codes[last], item_codes[last]
+    sizes = len(keys.dictionary) + 1, len(items.dictionary) + 1
+    groups = group(list(zip((key_codes, item_codes), sizes, strict=True)), len(key_codes))
     names, values = ([None, *side.dictionary.to_pylist()] for side in (keys, items))
     return Tags(
-        np.diff(offsets).astype(np.int64),
+        lengths,
         groups.of_row.astype(np.int32),
         [names[code] or "" for code in groups.codes[0]],
         [values[code] or "" for code in groups.codes[1]],
     )
+
+
+def _last_of_each_key(keys: Codes, lengths: Ints) -> Mask | None:
+    """Which tags to keep where a row names a key twice: the last, as in JSON. None: no row does."""
+    if not keys.size:
+        return None
+    starts = (np.cumsum(lengths) - lengths)[lengths > 0]
+    if keys.max() < 62:  # a bit per key: adding them up equals or-ing them only if none is twice
+        bits = np.int64(1) << keys.astype(np.int64)
+        if np.array_equal(np.add.reduceat(bits, starts), np.bitwise_or.reduceat(bits, starts)):
+            return None
+    row = np.repeat(np.arange(len(lengths)), lengths)
+    row_and_key = row * (int(keys.max()) + 1) + keys
+    _, first_from_behind = np.unique(row_and_key[::-1], return_index=True)
+    if len(first_from_behind) == len(keys):
+        return None
+    kept = np.zeros(len(keys), dtype=np.bool_)
+    kept[len(keys) - 1 - first_from_behind] = True
+    return kept
 
 
 def _tags_of_json(array: pa.Array, place: Place) -> Tags:
@@ -334,11 +389,16 @@ def _tags_of_json(array: pa.Array, place: Place) -> Tags:
                 fix='write tags as FOCUS does: {"key": "value", …}, or leave the cell empty',
             )
         sets.append([numbers.setdefault(pair, len(numbers)) for pair in pairs])
-    lengths = np.array([len(numbers_) for numbers_ in sets], dtype=np.int64)[coded.codes]
-    flat = [number for code in coded.codes for number in sets[code]]
+    # Each row's tags are those of its set: spread the sets over the rows without a loop.
+    sizes = np.array([len(pairs) for pairs in sets], dtype=np.int64)
+    starts = np.cumsum(sizes) - sizes
+    lengths = sizes[coded.codes]
+    before = np.cumsum(lengths) - lengths
+    at = np.arange(lengths.sum()) + np.repeat(starts[coded.codes] - before, lengths)
+    flat = np.array([pair for pairs in sets for pair in pairs], dtype=np.int32)
     return Tags(
         lengths,
-        np.array(flat, dtype=np.int32),
+        flat[at],
         [key for key, _ in numbers],
         [value for _, value in numbers],
     )
@@ -347,16 +407,17 @@ def _tags_of_json(array: pa.Array, place: Place) -> Tags:
 @lru_cache(maxsize=65536)
 def _parse_tags(text: str) -> tuple[tuple[str, str], ...] | None:
     try:
-        tags = json.loads(text)
-    except ValueError:
-        return None
-    if isinstance(
-        tags, list
-    ):  # Athena and Spark write maps as [["key", "value"], …] or [{"key": …, "value": …}]
-        try:
+        tags = json.loads(text, strict=False)
+        if isinstance(tags, list):  # as Athena and Spark write maps: pairs, or {"key":, "value":}
             tags = dict((t["key"], t["value"]) if isinstance(t, dict) else t for t in tags)
-        except (KeyError, TypeError, ValueError):
-            return None
-    if not isinstance(tags, dict):
+        return tuple((_tag_text(key), _tag_text(value)) for key, value in tags.items())
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
-    return tuple((str(k), "" if v is None else str(v)) for k, v in tags.items())
+
+
+def _tag_text(value: object) -> str:
+    """A tag's key or value as text; lone surrogates, which no file can hold, become `?`."""
+    if value is None:
+        return ""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()

@@ -57,4 +57,5 @@ def version(names: set[str]) -> str:
     return next((v for v, marks in INTRODUCED if names.intersection(marks)), "1.0")
 
 
-WANTED = frozenset({*REQUIRED, *KEY_TEXTS, *RULE_TEXTS, *NUMBERS, TAGS})
+ADDED_UP = frozenset({*REQUIRED, *KEY_TEXTS, TAGS})
+WANTED = frozenset({*ADDED_UP, *RULE_TEXTS, *NUMBERS})

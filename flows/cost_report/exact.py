@@ -164,9 +164,12 @@ def _as_decimal(values: Ints, scale: int) -> pa.Array:
 
 
 def _sum(limb: Floats) -> int:
-    return (
-        int(limb.sum()) if np.abs(limb).sum() < _EXACT * 0.99 else int(limb.astype(np.int64).sum())
-    )
+    if np.abs(limb).sum() < _EXACT * 0.99:
+        return int(limb.sum())
+    # Two halves of 26 bits, each of which adds up exactly; the sum may outgrow an int64.
+    high = np.trunc(limb / 2**26)
+    low = limb - high * 2**26
+    return int(high.astype(np.int64).sum()) * 2**26 + int(low.astype(np.int64).sum())
 
 
 # --- Arrow arrays as numpy's, without a copy -----------------------------------------------------

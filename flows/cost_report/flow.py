@@ -167,12 +167,17 @@ def recall(history: tuple[Execution, ...], destination: str) -> list[pa.Table]:
     from flows.cost_report.publish import published_days
     from flows.cost_report.scan import roll_up_days
 
+    log = get_run_logger()
     tables = []
     for execution in history:
         days = published_days(destination, execution)
         if days is None:
-            get_run_logger().info("reading %s once more, for its past", execution.period)
-            days = roll_up_days(execution, _progress(f"Reading {execution.period}"))
+            log.info("reading %s, as a past to compare with", execution.period)
+            try:
+                days = roll_up_days(execution, _progress(f"Reading {execution.period}"))
+            except Problem as problem:  # a shorter past is no reason to report nothing
+                log.warning("left out of the past: %s", problem)
+                continue
         tables.append(days)
     return tables
 
@@ -260,7 +265,7 @@ def _progress(what: str) -> Callable[[int, int], None]:
         nonlocal artifact, shown, tenth
         now, part = time.monotonic(), done / (of or 1)
         if artifact is None and now - began > 2:
-            artifact = create_progress_artifact(100 * part, description=what)
+            artifact = create_progress_artifact(100 * part, key="progress", description=what)
         elif artifact is not None and (now - shown > 2 or part >= 1):
             update_progress_artifact(artifact, 100 * part)
         else:

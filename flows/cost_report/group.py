@@ -88,12 +88,16 @@ def group(keys: Sequence[tuple[npt.NDArray[np.integer], int]], rows: int) -> Gro
 
 def _combine(keys: Sequence[tuple[npt.NDArray[np.integer], int]], rows: int) -> Groups:
     if math.prod(size for _, size in keys) >= _WIDEST:
-        # Number the first half of the columns, and use those numbers as one column.
+        # Number each half of the columns, and use those numbers as two columns.
         half = len(keys) // 2
-        first = _combine(keys[:half], rows)
-        both = _combine([(first.of_row, first.count), *keys[half:]], rows)
-        columns = [codes[both.codes[0]] for codes in first.codes]
-        return Groups(both.of_row, [*columns, *both.codes[1:]], both.count)
+        parts = [_combine(keys[:half], rows), _combine(keys[half:], rows)]
+        both = _combine([(part.of_row, part.count) for part in parts], rows)
+        columns = [
+            codes[numbers]
+            for part, numbers in zip(parts, both.codes, strict=True)
+            for codes in part.codes
+        ]
+        return Groups(both.of_row, columns, both.count)
     combined: npt.NDArray[Any] = np.zeros(rows, dtype=np.int32)
     radix = 1
     for codes, size in keys:

@@ -9,6 +9,7 @@ leaves emptied chunks of the one before behind.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -26,6 +27,9 @@ from flows.storage import Storage, Stored, storage
 HISTORY_PERIODS = 3  # earlier months that baselines are made from
 
 _PARTITION = re.compile(r"(?:^|/)billing_period=(\d{4}-\d{2})(?:-\d{2})?(?:/|$)", re.IGNORECASE)
+_MANIFEST = re.compile(
+    r"^(.*/)?metadata/billing_period=(\d{4}-\d{2})(?:-\d{2})?/.*manifest\.json$", re.IGNORECASE
+)
 _PERIOD = re.compile(r"\d{4}-(0[1-9]|1[0-2])")
 
 
@@ -70,7 +74,7 @@ def locate(source: str, period: str | None) -> Bill:
             fix="name a FOCUS file, a folder of them, or the s3:// prefix of a Data Export",
         )
     exported = [f for f in stored if _PARTITION.search(f.name) and _in_folder(f.name, "data")]
-    manifests = [f for f in stored if f.name.lower().endswith("manifest.json")]
+    manifests = [f for f in stored if _MANIFEST.search(f.name)]
     if manifests:
         return _exported(store, stored, manifests, period)
     if exported:
@@ -98,18 +102,18 @@ def changed(execution: Execution) -> bool:
 def _exported(
     store: Storage, stored: list[Stored], manifests: list[Stored], period: str | None
 ) -> Bill:
-    exports = sorted({m.name.partition("metadata/")[0] for m in manifests})
+    by_period: dict[str, list[Stored]] = {}
+    exports = set()
+    for manifest in manifests:
+        export, month = _MANIFEST.findall(manifest.name)[0]
+        exports.add(export)
+        by_period.setdefault(month, []).append(manifest)
     if len(exports) > 1:
         raise Problem(
             "there is more than one export at this place",
-            value=", ".join(e.rstrip("/") or "." for e in exports),
-            fix=f"name one of them, for example {store.address(exports[0].rstrip('/'))}",
+            value=", ".join(sorted(name.rstrip("/") or "." for name in exports)),
+            fix=f"name one of them, for example {store.address(min(exports).rstrip('/'))}",
         )
-    by_period: dict[str, list[Stored]] = {}
-    for manifest in manifests:
-        found = _PARTITION.search(manifest.name)
-        if found:
-            by_period.setdefault(found[1], []).append(manifest)
     if period is None:
         period = max(by_period, default=None)
     if period is None or period not in by_period:
@@ -117,10 +121,13 @@ def _exported(
     earlier = sorted((p for p in by_period if p < period), reverse=True)[:HISTORY_PERIODS]
     newest = {p: _newest(by_period[p]) for p in (period, *earlier)}
     names = {f.name: f for f in stored}
-    return Bill(
-        _read_manifest(store, names, newest[period], period),
-        tuple(_read_manifest(store, names, newest[p], p) for p in earlier),
-    )
+    execution = _read_manifest(store, names, newest[period], period)
+    history = []
+    for month in earlier:
+        # A past that cannot be read makes baselines shorter; it is no reason to report nothing.
+        with contextlib.suppress(Problem):
+            history.append(_read_manifest(store, names, newest[month], month))
+    return Bill(execution, tuple(history))
 
 
 def _newest(manifests: list[Stored]) -> Stored:
@@ -140,7 +147,7 @@ def _read_manifest(
     content = store.read(manifest.name) or b""
     try:
         body = json.loads(content)
-        data_files = [_data_file(entry) for entry in body["dataFiles"]]
+        data_files = _data_files(body["dataFiles"])
     except (ValueError, TypeError, KeyError) as error:
         raise Problem(
             "the manifest is not complete",
@@ -149,13 +156,13 @@ def _read_manifest(
             detail=f"{type(error).__name__}: {error}",
             fix="run again in a few minutes: AWS may be writing it; otherwise refresh the export",
         ) from error
-    root = manifest.name.partition("metadata/")[0]
+    root = _MANIFEST.findall(manifest.name)[0][0]
     files = []
     for data_file in data_files:
         # The manifest gives s3:// addresses. Whatever bucket a copy lies in, the part from data/ on
         # is the same, and reading that part below the source keeps the job inside what its role may
         # read.
-        inside = "data/" + data_file.rpartition("/data/")[2]
+        inside = "data/" + f"/{data_file}".rpartition("/data/")[2]
         stored = names.get(root + inside)
         if stored is None:
             raise Problem(
@@ -177,31 +184,36 @@ def _read_manifest(
     )
 
 
-def _data_file(entry: object) -> str:
-    if isinstance(entry, dict):
-        entry = entry.get("key") or entry.get("path") or entry.get("url")
-    if not isinstance(entry, str) or "/data/" not in f"/{entry}":
-        raise ValueError(f"{entry!r} is not a data file of an export")
-    return entry
+def _data_files(entries: list[object]) -> list[str]:
+    """The files that a manifest names, each once."""
+    files = []
+    for entry in entries:
+        if not isinstance(entry, str) or "/data/" not in f"/{entry}":
+            raise ValueError(f"{entry!r} is not a data file of an export")
+        files.append(entry)
+    if not files:
+        raise ValueError("it names no file")
+    return list(dict.fromkeys(files))
 
 
 # --- plain FOCUS files ---------------------------------------------------------------------------
 
 
 def _plain(store: Storage, stored: list[Stored], period: str | None) -> Bill:
-    bills = [f for f in stored if f.name.lower().endswith(read.SUFFIXES)]
+    bills = [f for f in stored if store.address(f.name).lower().endswith(read.SUFFIXES)]
     if not bills:
         raise Problem(
             "there is no FOCUS file at this place",
             where={"folder": store.address()},
-            value=", ".join(f.name for f in stored[:3]),
+            value=", ".join(store.address(f.name) for f in stored[:3]),
             fix="name a file or folder that holds .parquet, .csv or .csv.gz",
         )
     files = tuple(BillFile(store, f.name, f.size) for f in bills)
     marks = tuple((f.name, f.version) for f in bills)
     digest = hashlib.sha256(json.dumps(marks).encode()).hexdigest()[:32]
     if period is None:
-        period = _main_period(files) or _month_of(max(bills, key=lambda f: f.modified))
+        newest = max(bills, key=lambda f: f.modified)
+        period = _main_period(files) or _month_of(store.address(newest.name), newest.modified)
     # Earlier months need no execution of their own: they are in the same files.
     return Bill(Execution(period, digest, files, store.location, marks), ())
 
@@ -224,10 +236,10 @@ def _main_period(files: tuple[BillFile, ...]) -> str | None:
     return max(months, default=None)
 
 
-def _month_of(stored: Stored) -> str:
+def _month_of(address: str, modified: float) -> str:
     """For a bill without rows: the month in its path, else the month it was written in."""
-    named = _PARTITION.search(stored.name)
-    return named[1] if named else f"{datetime.fromtimestamp(stored.modified, UTC):%Y-%m}"
+    named = _PARTITION.search(address)
+    return named[1] if named else f"{datetime.fromtimestamp(modified, UTC):%Y-%m}"
 
 
 # --- both ----------------------------------------------------------------------------------------

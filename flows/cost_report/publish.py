@@ -45,7 +45,7 @@ def find_published(destination: str, execution: Execution) -> Published | None:
         pointer = json.loads(store.read(_pointer(execution.period)) or b"{}")
     except ValueError:
         return None  # not ours, or cut off by hand: publishing writes it anew
-    if pointer.get("execution_id") != execution.id:
+    if not isinstance(pointer, dict) or pointer.get("execution_id") != execution.id:
         return None
     return _published(store, execution.period, execution.id)
 

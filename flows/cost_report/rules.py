@@ -107,7 +107,9 @@ def _price_times_quantity(price: str, cost: str) -> Callable[[Batch], Mask]:
         unit, quantity = batch.numbers[price], batch.numbers["PricingQuantity"]
         known = ~null(batch, price) & ~null(batch, "PricingQuantity") & ~null(batch, cost)
         known &= ~_correction(batch)
-        return known & _unlike(unit.values * quantity.values, batch.money[cost].as_floats())
+        with np.errstate(over="ignore", invalid="ignore"):
+            product = unit.values * quantity.values
+            return known & _unlike(product, batch.money[cost].as_floats())
 
     return broken
 

@@ -18,7 +18,6 @@ from flows.cost_report.exact import Ints
 from flows.cost_report.group import Coded, Sums
 from flows.cost_report.locate import HISTORY_PERIODS, Execution
 from flows.cost_report.model import Total, Violation
-from flows.cost_report.read import BillFile
 from flows.cost_report.rules import ONE_CATEGORY, RULES, Rule
 from flows.cost_report.tables import (
     COMMITMENT_KEYS,
@@ -51,25 +50,25 @@ class Scan:
     files: int
 
 
-def scan(execution: Execution, progress: Progress | None = None) -> Scan:
-    """Read the execution's files once, in bounded memory. A value that cannot be added up raises
-    a Problem.
+def scan(
+    execution: Execution, progress: Progress | None = None, rules: tuple[Rule, ...] = RULES
+) -> Scan:
+    """Read the execution's files once, in bounded memory, and hold every row against `rules`.
+
+    A value that cannot be added up raises a Problem.
     """
-    headers = {file: read.header(file) for file in execution.files}
-    for file, header in headers.items():
-        _check_required(file, header.names)
-    present = {name for header in headers.values() for name in _focus_names(header.names)}
-    rules = [rule for rule in RULES if present.issuperset(rule.columns)]
-    reading = _Reading(execution.period, rules)
-    for batch in _batches(execution, columns.WANTED, progress):
+    present = _present_columns(execution)
+    checked = [rule for rule in rules if present.issuperset(rule.columns)]
+    wanted = columns.ADDED_UP.union(*(rule.columns for rule in checked))
+    reading = _Reading(execution.period, checked)
+    for batch in _batches(execution, wanted, progress):
         reading.add(batch)
     return reading.result(present, len(execution.files))
 
 
 def roll_up_days(execution: Execution, progress: Progress | None = None) -> pa.Table:
     """The daily roll-up alone, of an earlier period that has no report: DAILY."""
-    for file in execution.files:
-        _check_required(file, read.header(file).names)
+    _present_columns(execution)
     daily = _Days(execution.period)
     for batch in _batches(execution, {*columns.REQUIRED, *DAILY_KEYS}, progress):
         daily.add(batch)
@@ -121,22 +120,23 @@ def _batches(
         before += file.size
 
 
-def _focus_names(names: Iterable[str]) -> set[str]:
-    """A file's column names as FOCUS writes them, where case is all that differs."""
+def _present_columns(execution: Execution) -> frozenset[str]:
+    """The FOCUS names of the columns that any file has; every file must have the required ones."""
     focus = {name.lower(): name for name in (*columns.WANTED, *columns.MANDATORY)}
-    return {focus.get(name.lower(), name) for name in names}
-
-
-def _check_required(file: BillFile, names: tuple[str, ...]) -> None:
-    present = _focus_names(names)
-    missing = [name for name in columns.REQUIRED if name not in present]
-    if missing:
-        raise Problem(
-            "the bill lacks a column that totals need",
-            where={"file": file.address, "column": ", ".join(missing)},
-            detail=f"the file has {len(names)} columns: {', '.join(names[:6])}, …",
-            fix="export FOCUS 1.0 or 1.2 with all columns",
-        )
+    present: set[str] = set()
+    for file in execution.files:
+        names = read.column_names(file)
+        here = {focus.get(name.lower(), name) for name in names}
+        missing = [name for name in columns.REQUIRED if name not in here]
+        if missing:
+            raise Problem(
+                "the bill lacks a column that totals need",
+                where={"file": file.address, "column": ", ".join(missing)},
+                detail=f"the file has {len(names)} columns: {', '.join(names[:6])}, …",
+                fix="export FOCUS 1.0 or 1.2 with all columns",
+            )
+        present |= here
+    return frozenset(present)
 
 
 class _Days:
@@ -206,6 +206,8 @@ class _Reading:
 
     def _check(self, batch: Batch, current: npt.NDArray[np.bool_] | None) -> None:
         for rule in self.rules:
+            if not batch.has(rule.columns):
+                continue  # another file has them
             broken = rule.broken(batch)
             broken = broken if current is None else broken & current
             count = int(np.count_nonzero(broken))
@@ -244,7 +246,7 @@ class _Reading:
             costs = [batch.money[name].take(chosen) for name in COSTS]
             self.commitments.add_batch(keys, costs, count)
 
-    def result(self, present: set[str], files: int) -> Scan:
+    def result(self, present: frozenset[str], files: int) -> Scan:
         daily, history = self.days.tables()
         rollup = RollUp(
             daily, self.tags.table(), self.commitments.table().cast(COMMITMENTS), history
@@ -275,7 +277,7 @@ class _Reading:
             tuple(violations),
             len(every) - len(skipped),
             skipped,
-            frozenset(present),
+            present,
             rows,
             files,
         )
@@ -309,7 +311,7 @@ def _total(currency: str, rows: int, *counts: int) -> Total:
     return Total(currency, rows, billed, effective, listed, contracted, nulls)
 
 
-def _absent_columns(present: set[str]) -> Iterable[Violation]:
+def _absent_columns(present: frozenset[str]) -> Iterable[Violation]:
     for name in columns.MANDATORY:
         if name not in present:
             summary = f"{name}, a column that FOCUS always has, is absent"
@@ -342,6 +344,6 @@ def _several_categories(daily: pa.Table) -> Iterable[Violation]:
             0,
             {
                 "ServiceName": first,
-                "ServiceCategory": ", ".join(sorted(map(str, categories.to_pylist()))),
+                "ServiceCategory": ", ".join(sorted(filter(None, categories.to_pylist()))),
             },
         )

@@ -1,7 +1,8 @@
-"""A headless Chromium over its DevTools protocol: enough to open a page, ask it things, and see all it does.
+"""A headless Chromium over its DevTools protocol: opens a page, asks it things, sees all it does.
 
-No driver and no download: the protocol is JSON over a WebSocket, and `websockets` comes with Prefect. Everything that the
-page does is seen, which WebDriver does not offer everywhere: requests, dialogs, console messages, policy violations.
+No driver and no download: the protocol is JSON over a WebSocket, and `websockets` comes with
+Prefect. Everything that the page does is seen, more than WebDriver shows: requests, dialogs,
+console messages, violations of the page's policy.
 """
 
 from __future__ import annotations
@@ -21,10 +22,18 @@ from typing import Any
 from websockets.sync.client import ClientConnection, connect
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
-    " --disable-component-update --disable-sync --disable-dev-shm-usage --remote-debugging-port=0"
-).split()
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--remote-debugging-port=0",
+]
 
 
 def installed() -> str | None:
@@ -64,13 +73,19 @@ class Page:
     """One tab, in a browser context (cookies, clipboard permissions) of its own."""
 
     def __init__(self, address: str) -> None:
-        self.socket: ClientConnection = connect(address, max_size=None, open_timeout=30, compression=None, proxy=None)
+        self.socket: ClientConnection = connect(
+            address, max_size=None, open_timeout=30, compression=None, proxy=None
+        )
         self.numbers = itertools.count(1)
         self.events: list[dict[str, Any]] = []
         self.session = ""
         context = self.call("Target.createBrowserContext")["browserContextId"]
-        target = self.call("Target.createTarget", url="about:blank", browserContextId=context)["targetId"]
-        self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        target = self.call("Target.createTarget", url="about:blank", browserContextId=context)[
+            "targetId"
+        ]
+        self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)[
+            "sessionId"
+        ]
         self.context = context
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
@@ -99,7 +114,9 @@ class Page:
         message: dict[str, Any] = json.loads(self.socket.recv(timeout))
         if "method" in message:
             self.events.append(message)
-            if message["method"] == "Page.javascriptDialogOpening":  # it would block everything; a test fails on the event
+            if (
+                message["method"] == "Page.javascriptDialogOpening"
+            ):  # it would block everything; a test fails on the event
                 self.socket.send(
                     json.dumps(
                         {
@@ -126,7 +143,11 @@ class Page:
     def ask(self, script: str) -> Any:
         """The value of an expression; awaited, and as if a person had clicked."""
         answer = self.call(
-            "Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True, userGesture=True
+            "Runtime.evaluate",
+            expression=script,
+            returnByValue=True,
+            awaitPromise=True,
+            userGesture=True,
         )
         if "exceptionDetails" in answer:
             raise RuntimeError(str(answer["exceptionDetails"]))
@@ -138,12 +159,17 @@ class Page:
         self.call("Input.dispatchKeyEvent", type="keyDown", text=text, **common)
         self.call("Input.dispatchKeyEvent", type="keyUp", **common)
 
-    def look(self, width: int = 1280, height: int = 900, *, dark: bool = False, media: str = "screen") -> None:
+    def look(
+        self, width: int = 1280, height: int = 900, *, dark: bool = False, media: str = "screen"
+    ) -> None:
         """The window's size, the colour scheme, screen or print."""
         self.call(
             "Emulation.setDeviceMetricsOverride",
-            width=width, height=height, deviceScaleFactor=1, mobile=width < 600,
-        )  # fmt: skip
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=width < 600,
+        )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", media=media, features=[scheme])
 
@@ -159,7 +185,14 @@ class Page:
             " return [r.x + r.width / 2, r.y + r.height / 2] })()"
         )
         for kind in ("mousePressed", "mouseReleased"):
-            self.call("Input.dispatchMouseEvent", type=kind, x=box[0], y=box[1], button="left", clickCount=1)
+            self.call(
+                "Input.dispatchMouseEvent",
+                type=kind,
+                x=box[0],
+                y=box[1],
+                button="left",
+                clickCount=1,
+            )
 
     def picture(self, file: Path) -> None:
         """The whole page as PNG."""
@@ -173,5 +206,11 @@ class Page:
 
     def pdf(self, file: Path) -> None:
         """The page on A4."""
-        printed = self.call("Page.printToPDF", preferCSSPageSize=True, printBackground=False, paperWidth=8.27, paperHeight=11.69)
+        printed = self.call(
+            "Page.printToPDF",
+            preferCSSPageSize=True,
+            printBackground=False,
+            paperWidth=8.27,
+            paperHeight=11.69,
+        )
         file.write_bytes(base64.b64decode(printed["data"]))

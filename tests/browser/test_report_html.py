@@ -1,4 +1,4 @@
-"""report.html in a real browser: nothing leaves it, nothing in it runs but its own script, and people can use it."""
+"""report.html in a real browser: nothing leaves it, only its own script runs, people can use it."""
 
 from __future__ import annotations
 
@@ -17,6 +17,33 @@ from tests.browser.chromium import Page, browser, installed
 from tests.unit import report_fixture as shapes
 
 SERVICES = "#c1-share1"
+
+# What injected markup would try: run a handler, load an image, send something away.
+ATTACK = """
+(() => {
+  const ways = [
+    (d) => (d.innerHTML = '<img src=x onerror="window.ran = 1">'),
+    (d) => d.setAttribute("onclick", "window.ran = 1"),
+    (d) => d.append(document.createElement("script")),
+  ];
+  for (const way of ways) {
+    const d = document.createElement("div");
+    document.body.append(d);
+    try { way(d) } catch {}
+    d.click();
+  }
+  new Image().src = "/beacon.png";
+  return fetch("/beacon").catch(() => 0).then(() => 0);
+})()
+"""
+
+# Copying is over when it was announced.
+COPIED = """
+new Promise((done) => {
+  const wait = () => (document.getElementById("said").textContent ? done() : setTimeout(wait, 20));
+  wait();
+})
+"""
 
 
 class Site(http.server.ThreadingHTTPServer):
@@ -73,7 +100,10 @@ def url(site: Site, shape: str) -> str:
 def troubles(page: Page) -> list[dict[str, Any]]:
     """Dialogs, errors, console messages, violations of the policy."""
     return page.seen(
-        "Page.javascriptDialogOpening", "Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded"
+        "Page.javascriptDialogOpening",
+        "Runtime.exceptionThrown",
+        "Runtime.consoleAPICalled",
+        "Log.entryAdded",
     )
 
 
@@ -93,32 +123,39 @@ def test_markup_in_the_bill_is_seen_as_text(page: Page, site: Site) -> None:
     page.open(url(site, "hostile"))
     assert page.ask("document.scripts.length") == 1
     assert page.ask(f"document.body.innerText.includes({shapes.HOSTILE!r})")
-    assert page.ask("document.querySelectorAll('svg script, svg img, svg foreignObject, [onerror]').length") == 0
-    assert page.ask("[...document.querySelectorAll('svg title')].some(t => t.textContent.includes('<script>'))")
+    assert (
+        page.ask(
+            "document.querySelectorAll('svg script, svg img, svg foreignObject, [onerror]').length"
+        )
+        == 0
+    )
+    assert page.ask(
+        "[...document.querySelectorAll('svg title')].some(t => t.textContent.includes('<script>'))"
+    )
 
 
 def test_the_policy_stops_what_is_not_ours(page: Page, site: Site) -> None:
     page.open(url(site, "typical"))
-    page.ask(
-        "(() => { const s = document.createElement('div'); s.setAttribute('onclick', 'window.ran = 1');"
-        " document.body.append(s); s.click(); const i = new Image(); i.src = '/beacon.png';"
-        " return fetch('/beacon').catch(() => 0).then(() => 0) })()"
-    )
+    page.ask(ATTACK)
     assert page.ask("window.ran === undefined")
     assert not [path for path in site.asked if "beacon" in path]
     assert len(troubles(page)) >= 2  # the browser said so
 
 
 @pytest.mark.parametrize("shape", shapes.SHAPES)
-@pytest.mark.parametrize("width", [320, 390, 768, 1024, 1280])
-def test_the_page_never_scrolls_sideways(page: Page, site: Site, shape: str, width: int) -> None:
-    page.look(width)
+def test_the_page_never_scrolls_sideways(page: Page, site: Site, shape: str) -> None:
     page.open(url(site, shape))
-    assert page.ask("document.documentElement.scrollWidth") <= width
+    for width in (320, 390, 768, 1024, 1280):
+        page.look(width)
+        assert page.ask("document.documentElement.scrollWidth") <= width
 
 
 def names(page: Page) -> list[str]:
-    return list(page.ask(f"[...document.querySelectorAll('{SERVICES} tbody th')].map(h => h.innerText.trim())"))
+    return list(
+        page.ask(
+            f"[...document.querySelectorAll('{SERVICES} tbody th')].map(h => h.innerText.trim())"
+        )
+    )
 
 
 def test_tables_sort_by_mouse_and_by_keyboard(page: Page, site: Site) -> None:
@@ -133,7 +170,9 @@ def test_tables_sort_by_mouse_and_by_keyboard(page: Page, site: Site) -> None:
     assert names(page)[:3] == unsorted[:3]  # dearest first, as published
     page.key(" ", 32, " ")
     assert names(page)[0] == "Amazon Simple Notification Service"
-    sorts = page.ask(f"[...document.querySelectorAll('{heads}')].map(h => h.getAttribute('aria-sort'))")
+    sorts = page.ask(
+        f"[...document.querySelectorAll('{heads}')].map(h => h.getAttribute('aria-sort'))"
+    )
     assert [s for s in sorts if s] == ["ascending"]
     assert "ascending" in page.ask("document.getElementById('said').textContent")
     assert page.ask("document.activeElement.getAttribute('role')") == "button"
@@ -150,10 +189,7 @@ def test_sums_stay_at_the_bottom(page: Page, site: Site) -> None:
 def copied(page: Page, table: str) -> list[list[str]]:
     page.ask("navigator.clipboard.writeText('')")
     page.click(f"{table} .copy")
-    page.ask(
-        "new Promise(done => { const wait = () => document.getElementById('said').textContent ? done() :"
-        " setTimeout(wait, 20); wait() })"
-    )
+    page.ask(COPIED)
     text = page.ask("navigator.clipboard.readText()")
     return [line.split("\t") for line in text.split("\n")]
 
@@ -191,7 +227,9 @@ def test_without_scripts_everything_is_there(page: Page, site: Site) -> None:
     page.scripts(False)
     page.open(url(site, "crowded"))
     assert page.ask("document.querySelectorAll('.copy, .sort').length") == 0
-    shown = f"[...document.querySelectorAll('{SERVICES} tbody tr')].filter(r => r.offsetHeight).length"
+    shown = (
+        f"[...document.querySelectorAll('{SERVICES} tbody tr')].filter(r => r.offsetHeight).length"
+    )
     assert page.ask(shown) == 12
     page.click(f"{SERVICES} .fold input")
     assert page.ask(shown) == 300
@@ -217,11 +255,15 @@ def test_charts_are_named_and_drawn_for_the_screen_at_hand(page: Page, site: Sit
     page.look(1280)
     assert page.ask(f"{shown}.map(s => s.classList[1])") == ["wide", "wide"]
     tree = page.call("Accessibility.getFullAXTree")["nodes"]
-    roles = [(n["role"]["value"], n.get("name", {}).get("value", "")) for n in tree if not n["ignored"]]
+    roles = [
+        (n["role"]["value"], n.get("name", {}).get("value", "")) for n in tree if not n["ignored"]
+    ]
     charts = [name for role, name in roles if role in ("image", "img", "graphics-document")]
     assert "Effective cost per day, November 2026" in charts
     assert {"banner", "navigation", "main", "contentinfo"} <= {role for role, _ in roles}
-    assert all(name for role, name in roles if role in ("button", "link", "checkbox", "region", "table"))
+    assert all(
+        name for role, name in roles if role in ("button", "link", "checkbox", "region", "table")
+    )
 
 
 def test_it_prints(page: Page, site: Site, tmp_path: Path) -> None:

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from flows.cost_report.analyse.anomalies import anomalies
-from flows.cost_report.analyse.anomalies import why_none as why_no_anomalies
+from flows.cost_report.analyse.anomalies import anomalies, not_judged
 from flows.cost_report.analyse.charges import charge_kinds, usage
 from flows.cost_report.analyse.commitments import commitment_coverage, commitment_use, savings
-from flows.cost_report.analyse.days import Days, days_of
+from flows.cost_report.analyse.days import Days, days_of, with_history
 from flows.cost_report.analyse.forecast import forecasts
 from flows.cost_report.analyse.movers import comparisons, movers
 from flows.cost_report.analyse.shares import currencies, daily_costs, invoices, shares
@@ -27,7 +26,11 @@ NEEDS = (
     ("services", "ServiceName", "needs ServiceName"),
     ("accounts", "SubAccountId", "needs SubAccountId"),
     ("regions", "RegionId", "needs RegionId"),
-    ("invoices", "InvoiceId", "needs InvoiceId, which comes with FOCUS 1.2 and once a month is invoiced"),
+    (
+        "invoices",
+        "InvoiceId",
+        "needs InvoiceId, which comes with FOCUS 1.2 and once a month is invoiced",
+    ),
     ("coverage", "PricingCategory", "needs PricingCategory"),
 )
 
@@ -35,7 +38,7 @@ NEEDS = (
 def analyse(rollup: RollUp, period: str) -> Analysis:
     """Everything that can be found in the roll-ups of one billing period ('2026-11')."""
     with exactly():
-        days = days_of(rollup.daily, rollup.history, period)
+        days = days_of(rollup.daily, period)
         parts = [_of_currency(rollup, days, name) for name in currencies(rollup.daily)]
         missing = [*_missing(rollup), *(gap for part in parts for gap in part.unavailable)]
         if not parts:
@@ -59,13 +62,16 @@ def analyse(rollup: RollUp, period: str) -> Analysis:
 def _of_currency(rollup: RollUp, days: Days, name: str | None) -> Analysis:
     """The same, of one currency: currencies are never added."""
     currency = text(name)
-    daily, history = (where(table, BillingCurrency=name) for table in (rollup.daily, rollup.history))
+    daily, history = (
+        where(table, BillingCurrency=name) for table in (rollup.daily, rollup.history)
+    )
+    days = with_history(days, history)
     missing: list[Unavailable] = []
     compared, gaps = comparisons(daily, history, days)
     missing += gaps
-    no_anomalies = why_no_anomalies(days)
-    if no_anomalies:
-        missing.append(no_anomalies)
+    unjudged = not_judged(days)
+    if unjudged:
+        missing.append(unjudged)
     ends = forecasts(daily, history, days, currency)
     missing += [Unavailable("forecast", end.why_none) for end in ends if end.why_none]
     saved = savings(daily, currency)
@@ -79,7 +85,7 @@ def _of_currency(rollup: RollUp, days: Days, name: str | None) -> Analysis:
         daily=tuple(daily_costs(daily, days, currency)),
         shares=tuple(shares(daily, days, currency)),
         movers=tuple(mover for spans in compared for mover in movers(spans, currency)),
-        anomalies=() if no_anomalies else tuple(anomalies(used, days, currency)),
+        anomalies=tuple(anomalies(used, days, currency)),
         forecasts=tuple(ends),
         tags=tuple(tag_coverage(where(rollup.tags, BillingCurrency=name), daily, currency)),
         commitments=tuple(

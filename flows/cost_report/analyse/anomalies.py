@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections import defaultdict
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
@@ -29,6 +30,7 @@ from flows.cost_report.analyse.sums import (
 from flows.cost_report.model import Anomaly, Reason, Unavailable
 
 DIMENSIONS = ("ServiceName", "SubAccountId")
+NAMED = (*DIMENSIONS, "RegionId")
 COMPARED_WEEKS = 4  # the same weekdays of so many weeks say what a part usually costs
 MOST = Decimal(2) / 3  # of an alert's excess that another must explain to be the same event
 
@@ -53,51 +55,99 @@ class Alert:
         return self.first <= other.last and other.first <= self.last
 
 
-def why_none(days: Days) -> Unavailable | None:
-    """Why no day of the period can be judged; None if one can."""
-    if baseline.judged_from(days) is not None:
+def not_judged(days: Days) -> Unavailable | None:
+    """Which days of the period have too little past to be judged; None if all can be."""
+    start = baseline.judged_from(days)
+    if start == days.first:
         return None
+    which = f"the days before {start}" if start else "every day of this bill"
     return Unavailable(
         "anomalies",
-        f"needs {baseline.ENOUGH} days of bill before the day that is judged: add the bill of the month before",
+        f"{which} lack a past: a day needs {baseline.ENOUGH} complete days within the "
+        f"{baseline.LEVEL} before it, so add the bill of the month before",
     )
 
 
 def anomalies(charges: pa.Table, days: Days, currency: str) -> list[Anomaly]:
-    """What is odd in the period's usage, the greatest excess first. `charges`: usage of all months at hand."""
+    """What is odd in the period's usage, the greatest excess first.
+
+    `charges`: one currency's usage, of all months at hand.
+    """
     least = baseline.least_excess(daily_matrix(charges, days, None, "EffectiveCost"))
     alerts: list[Alert] = []
     for dimension in DIMENSIONS:
         if not all_null(charges, dimension):
             matrix = daily_matrix(charges, days, dimension, "EffectiveCost")
             alerts += [_alert(charges, dimension, odd) for odd in odd_runs(matrix, days, least)]
-    alerts = [alert for alert in alerts if alert.excess > 0]
-    found = [_anomaly(charges, days, currency, alert) for alert in told_once(alerts, charges, days)]
+    parts = Parts(charges, days)
+    kept = told_once([alert for alert in alerts if alert.excess > 0], parts)
+    called = {dimension: names([charges], dimension) for dimension in NAMED}
+    found = [_anomaly(alert, parts, called, currency) for alert in kept]
     return sorted(found, key=lambda odd: (-odd.excess, odd.first_day, odd.dimension, odd.id))
 
 
 def _alert(charges: pa.Table, dimension: str, odd: Odd) -> Alert:
     own = where(charges, **{dimension: odd.member or None})
     actual = total(between(own, odd.first, odd.last), "EffectiveCost")
-    return Alert(
-        dimension, odd.member, odd.first, odd.last, actual, estimate(odd.expected), odd.score
-    )
+    expected = estimate(odd.expected)
+    return Alert(dimension, odd.member, odd.first, odd.last, actual, expected, odd.score)
 
 
-def told_once(alerts: list[Alert], charges: pa.Table, days: Days) -> list[Alert]:
+class Parts:
+    """Who within an alert cost more than usual: its members of another dimension."""
+
+    def __init__(self, charges: pa.Table, days: Days) -> None:
+        self._charges = charges
+        self._days = days
+        self._known: dict[tuple[Alert, str], dict[str, Decimal]] = {}
+
+    def of(self, alert: Alert, other: str) -> dict[str, Decimal]:
+        """{member of `other`: cost on the alert's days beyond what those weekdays usually cost}."""
+        key = (alert, other)
+        if key not in self._known:
+            self._known[key] = self._added_up(alert, other)
+        return self._known[key]
+
+    def _added_up(self, alert: Alert, other: str) -> dict[str, Decimal]:
+        own = where(self._charges, **{alert.dimension: alert.member or None})
+        past = between(own, alert.first - timedelta(weeks=COMPARED_WEEKS), alert.last)
+        by_member: dict[str, dict[object, Decimal]] = defaultdict(dict)
+        for (member, day), cost in sums_of(past, [other, "ChargeDate"], "EffectiveCost").items():
+            by_member[text(member)][day] = cost
+        run = span(alert.first, alert.last)
+        return {
+            member: sum(
+                (cost.get(day, ZERO) - _usual(cost, day, alert.first, self._days) for day in run),
+                ZERO,
+            ).quantize(CENT)
+            for member, cost in sorted(by_member.items())
+        }
+
+
+def _usual(cost: dict[object, Decimal], day: date, before: date, days: Days) -> Decimal:
+    """The median of the same weekday in the weeks before the alert."""
+    past = [day - timedelta(weeks=back) for back in range(1, COMPARED_WEEKS + 1)]
+    known = [other for other in past if other < before and other in days.covered]
+    if not known:
+        return ZERO
+    return statistics.median(cost.get(other, ZERO) for other in known)
+
+
+def told_once(alerts: list[Alert], parts: Parts) -> list[Alert]:
     """One alert per event: a spike of one service in one account shows in both.
 
-    The service's alert is kept where it makes up most of the account's excess, with the account among its reasons. Where no
-    service does, the event is the account's: its alert is kept, and those of services that rose because of it are not.
+    The service's alert is kept where it makes up most of the account's excess, with the account
+    among its reasons. Where no service does, the event is the account's: its alert is kept, and
+    those of services that rose because of it are not.
     """
     services = [alert for alert in alerts if alert.dimension == "ServiceName"]
     accounts = [alert for alert in alerts if alert.dimension == "SubAccountId"]
     dropped: set[Alert] = set()
     for account in sorted(accounts, key=lambda alert: (-alert.excess, alert.member, alert.first)):
         together = [service for service in services if service.overlaps(account)]
-        by_service = dict(parts(charges, account, "ServiceName", days))
+        by_service = parts.of(account, "ServiceName") if together else {}
         shares = [by_service.get(service.member, ZERO) for service in together]
-        because = [service for service in together if _is_part(charges, service, account, days)]
+        because = [service for service in together if _is_part(service, account, parts)]
         if max(shares, default=ZERO) >= MOST * account.excess:
             dropped.add(account)
         elif because:
@@ -107,55 +157,27 @@ def told_once(alerts: list[Alert], charges: pa.Table, days: Days) -> list[Alert]
     return [alert for alert in alerts if alert not in dropped]
 
 
-def _is_part(charges: pa.Table, service: Alert, account: Alert, days: Days) -> bool:
-    """Whether a service's alert is about the account: most of its days, and most of its excess."""
+def _is_part(service: Alert, account: Alert, parts: Parts) -> bool:
+    """Whether a service's alert is about the account: most of its days, and of its excess."""
     common = (min(service.last, account.last) - max(service.first, account.first)).days + 1
     if common < MOST * ((service.last - service.first).days + 1):
         return False
-    by_account = dict(parts(charges, service, "SubAccountId", days))
+    by_account = parts.of(service, "SubAccountId")
     return by_account.get(account.member, ZERO) >= MOST * service.excess
 
 
-def parts(charges: pa.Table, alert: Alert, other: str, days: Days) -> list[tuple[str, Decimal]]:
-    """The members of dimension `other` within an alert, and what each cost more than it usually does on those days."""
-    own = where(charges, **{alert.dimension: alert.member or None})
-    reach = timedelta(weeks=COMPARED_WEEKS)
-    costs = sums_of(between(own, alert.first - reach, alert.last), [other, "ChargeDate"], "EffectiveCost")
-    members = sorted({text(member) for member, _ in costs})
-    by_day = {(text(member), day): cost for (member, day), cost in costs.items()}
-    return [
-        (
-            member,
-            sum(
-                (
-                    by_day.get((member, day), ZERO) - _usual(by_day, member, day, alert.first, days)
-                    for day in span(alert.first, alert.last)
-                ),
-                ZERO,
-            ).quantize(CENT),
-        )
-        for member in members
-    ]
-
-
-def _usual(
-    by_day: dict[tuple[str, object], Decimal], member: str, day: date, before: date, days: Days
-) -> Decimal:
-    """The median of the same weekday in the weeks before the alert."""
-    past = [day - timedelta(weeks=back) for back in range(1, COMPARED_WEEKS + 1)]
-    known = [other for other in past if other < before and other in days.covered]
-    if not known:
-        return ZERO
-    return statistics.median(by_day.get((member, other), ZERO) for other in known)
-
-
-def _anomaly(charges: pa.Table, days: Days, currency: str, alert: Alert) -> Anomaly:
+def _anomaly(
+    alert: Alert, parts: Parts, called: dict[str, dict[str, str]], currency: str
+) -> Anomaly:
     reasons: list[Reason] = []
     for other in EXPLAINS[alert.dimension]:
-        called = names([charges], other)
-        found = [(called[member], part) for member, part in parts(charges, alert, other, days) if member]
+        found = [
+            (called[other][member], part)
+            for member, part in parts.of(alert, other).items()
+            if member
+        ]
         reasons += largest(other, found, alert.excess)
-    name = names([charges], alert.dimension)[alert.member]
+    name = called[alert.dimension][alert.member]
     return Anomaly(
         currency=currency,
         dimension=alert.dimension,
@@ -179,7 +201,7 @@ def _sentence(name: str, currency: str, alert: Alert, reasons: list[Reason]) -> 
     )
     said = f"{name} cost {_amount(alert.actual)} {currency} {when}"
     if alert.expected > 0:
-        said += f", {_amount(alert.excess)} more than the {_amount(alert.expected)} that its last weeks lead one to expect"
+        said += f", {_amount(alert.excess)} more than the {_amount(alert.expected)} expected"
     else:
         said += " and nothing in the weeks before"
     return said + (f"; most of it in {reasons[0].name}." if reasons else ".")

@@ -22,7 +22,7 @@ from flows.cost_report.analyse.series import WEEK, Floats, median, weekday_profi
 
 WINDOW = 8 * WEEK  # days that a baseline looks back
 LEVEL = 4 * WEEK  # days that say how much is spent now
-ENOUGH = 2 * WEEK  # covered days without which no day is judged
+ENOUGH = 2 * WEEK  # covered days, of the last four weeks, without which no day is judged
 PROFILED = 3 * WEEK  # days without which all weekdays count as alike
 
 # A day is odd when all three hold. 3.5 robust standard deviations is Iglewicz and Hoaglin's rule for outliers; a quarter
@@ -35,7 +35,9 @@ ABSOLUTE_LEAST = 1.0  # unit of currency a day
 MAD_TO_SIGMA = 1.4826  # for a normal distribution
 DECILE_TO_SIGMA = 1.2816
 LEAST_SPREAD = 0.05  # of the expected cost: a flat rate that moves by a few percent is not odd
-LUMP = 2.0  # times a member's median day: a day of an earlier month that makes a monthly lump no news
+LUMP = (
+    2.0  # times a member's median day: a day of an earlier month that makes a monthly lump no news
+)
 RHYTHM = 1.25  # unless the lump has grown more than this
 BRIDGE = 2  # ordinary days, like a weekend, that do not end an anomaly
 
@@ -49,7 +51,8 @@ class Baseline:
     spread: Floats  # at profile 1
 
     def expected(self, weekday: int) -> Floats:
-        return np.maximum(self.level * self.profile[weekday], 0.0)
+        expected: Floats = np.maximum(self.level * self.profile[weekday], 0.0)
+        return expected
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,7 @@ def judged_from(days: Days) -> date | None:
     """The first day of the period that has enough past; None if there is none."""
     past = sorted(days.covered)
     for day in days.shown:
-        if sum(1 for other in past if 0 < (day - other).days <= WINDOW) >= ENOUGH:
+        if sum(1 for other in past if 0 < (day - other).days <= LEVEL) >= ENOUGH:
             return day
     return None
 
@@ -123,12 +126,13 @@ def odd_runs(matrix: pd.DataFrame, days: Days, floor: float) -> list[Odd]:
     index = list(matrix.index)
     weekday = weekdays(index)
     members = list(matrix.columns)
+    usual = LUMP * median(values)
     runs: dict[int, _Run] = {}
     found: list[Odd] = []
     for at in range(index.index(start), len(index)):
         past = slice(max(0, at - WINDOW), at)
         fresh = baseline(values[past], weekday[past], floor)
-        earlier = _same_day_of_earlier_months(matrix, index[at], days)
+        earlier = _lumps(values, index[0], index[at], days, usual)
         for column in _candidates(values[at], fresh, runs, weekday[at], floor):
             run = runs.get(column) or _Run(members[column], fresh, column)
             if run.goes_on(values[at][column], earlier[column], weekday[at], floor):
@@ -189,18 +193,20 @@ class _Run:
         return Odd(self.member, first, last, expected, self.score)
 
 
-def _same_day_of_earlier_months(matrix: pd.DataFrame, day: date, days: Days) -> Floats:
-    """The lump that came on this day, give or take one, of every earlier month: (members,), 0 where none did."""
-    usual = LUMP * median(matrix.to_numpy(dtype=np.float64))
+def _lumps(values: Floats, first: date, day: date, days: Days, usual: Floats) -> Floats:
+    """The lump that came on this day, give or take one, of every earlier month: (members,).
+
+    0 where none did. `values`: all days from `first` on. `usual`: what makes a lump of a day.
+    """
     least: Floats | None = None
-    first, last = month_before(day)
-    while first >= matrix.index[0].replace(day=1):
-        same = min(day.day, last.day)
-        near = [first.replace(day=n) for n in range(max(1, same - 1), min(last.day, same + 1) + 1)]
-        near = [other for other in near if other in days.covered]
-        if near:
-            most = matrix.loc[near].to_numpy(dtype=np.float64).max(axis=0)
+    start, end = month_before(day)
+    while end >= first:
+        same = min(day.day, end.day)
+        near = [start.replace(day=n) for n in range(max(1, same - 1), min(end.day, same + 1) + 1)]
+        known = [(other - first).days for other in near if other in days.covered]
+        if known:
+            most = values[known].max(axis=0)
             most = np.where(most > usual, most, 0.0)
             least = most if least is None else np.minimum(least, most)
-        first, last = month_before(first)
-    return np.zeros(matrix.shape[1]) if least is None else least
+        start, end = month_before(start)
+    return np.zeros(values.shape[1]) if least is None else least

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import calendar
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 import pyarrow as pa
@@ -22,9 +22,13 @@ class Days:
 
     first: date  # of the billing period
     last: date
-    seen: date | None  # newest day with usage in the period (with any charge, where there is no usage)
+    seen: (
+        date | None
+    )  # newest day with usage in the period (with any charge, where there is no usage)
     complete: date | None  # newest day whose cost is complete
-    covered: frozenset[date]  # complete days that some bill covers: a day without a row cost nothing
+    covered: frozenset[
+        date
+    ]  # complete days that some bill covers: a day without a row cost nothing
 
     @property
     def in_month(self) -> int:
@@ -65,11 +69,11 @@ def month_before(day: date) -> tuple[date, date]:
     return last.replace(day=1), last
 
 
-def days_of(daily: pa.Table, history: pa.Table, period: str) -> Days:
-    """Read the days off the roll-ups.
+def days_of(daily: pa.Table, period: str) -> Days:
+    """Read a period's days off its roll-up.
 
-    A bill that has not reached the month's end is still filling up: AWS adds a day's charges for up to 48 hours, so its
-    newest day is never taken as complete.
+    A bill that has not reached the month's end is still filling up: AWS adds a day's charges for
+    up to 48 hours, so its newest day is never taken as complete.
     """
     first, last = month(period)
     used = [day for day in _days(usage(daily)) if first <= day <= last]
@@ -77,14 +81,19 @@ def days_of(daily: pa.Table, history: pa.Table, period: str) -> Days:
     complete = seen if seen is None or seen == last else seen - DAY
     if complete is not None and complete < first:
         complete = None
-    covered = _covered(_days(usage(history)), first)
-    if complete is not None:
-        covered |= set(span(first, complete))
-    return Days(first, last, seen, complete, frozenset(covered))
+    return Days(first, last, seen, complete, frozenset(span(first, complete) if complete else ()))
+
+
+def with_history(days: Days, history: pa.Table) -> Days:
+    """The same days, and those that the earlier months of one currency cover."""
+    return replace(days, covered=days.covered | _covered(_days(usage(history)), days.first))
 
 
 def _covered(used: list[date], before: date) -> set[date]:
-    """Per earlier month, its first to its last day with usage; the oldest bill may start, and any may end, mid-month."""
+    """Per earlier month, its first to its last day with usage.
+
+    The oldest bill may start in mid-month, and any may end there.
+    """
     by_month: dict[date, list[date]] = defaultdict(list)
     for day in used:
         if day < before:

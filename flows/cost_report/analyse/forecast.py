@@ -90,16 +90,13 @@ def _forecast(
 ) -> Forecast:
     assert days.complete is not None
     tail = _tail(days)
-    matrix = daily_matrix(rhythmic, days, None, measure)
-    values = (
-        matrix.loc[tail, ""].to_numpy(dtype=np.float64) if "" in matrix else np.zeros(len(tail))
-    )
+    matrix = daily_matrix(rhythmic, days, None, measure).loc[tail]
+    values = matrix.to_numpy(dtype=np.float64).sum(axis=1)  # its one column, or none
     projector = Projector(values, weekdays(tail))
     ahead = projector.ahead(len(tail), weekdays(days.remaining))
     so_far = sums_of(between(rhythmic, days.remaining[0], days.last), ["ChargeDate"], measure)
-    # A day that is still filling up costs at least what it has cost so far.
     expected = {
-        day: max(estimate(cost), so_far.get((day,), ZERO))
+        day: _at_least(estimate(cost), so_far.get((day,), ZERO))
         for day, cost in zip(days.remaining, ahead, strict=True)
     }
     coming = to_come(lumps, days, measure, _growth(rhythmic, days, measure, expected))
@@ -114,7 +111,7 @@ def _forecast(
         as_of=days.complete,
         observed=observed,
         month_end=month_end,
-        low=month_end - width,
+        low=month_end - width if month_end < observed else max(month_end - width, observed),
         high=month_end + width,
         days_observed=days.in_month - len(days.remaining),
         days_in_month=days.in_month,
@@ -124,6 +121,11 @@ def _forecast(
         back_test_coverage=back.coverage,
         daily=tuple(expected.items()),
     )
+
+
+def _at_least(expected: Decimal, so_far: Decimal) -> Decimal:
+    """What a day will cost that is still filling up: no less than it has cost so far."""
+    return max(expected, so_far) if expected >= 0 else min(expected, so_far)
 
 
 def _tail(days: Days) -> list[date]:
@@ -154,9 +156,7 @@ def _known_ahead(
     return known
 
 
-def _growth(
-    rhythmic: pa.Table, days: Days, measure: str, expected: dict[date, Decimal]
-) -> Decimal:
+def _growth(rhythmic: pa.Table, days: Days, measure: str, expected: dict[date, Decimal]) -> Decimal:
     """This month's daily charges, expected ones included, over last month's."""
     assert days.complete is not None
     before = total(between(rhythmic, *month_before(days.first)), measure)
@@ -210,7 +210,9 @@ def _method(projector: Projector, coming: list[Lump]) -> str:
     trend = ""
     if used.slope and used.level:
         trend = f", with the trend of the last twelve weeks, halved ({used.slope * 7 / abs(used.level):+.1%} a week)"
-    lumps = ", plus monthly charges that earlier months had and this one has not yet" if coming else ""
+    lumps = (
+        ", plus monthly charges that earlier months had and this one has not yet" if coming else ""
+    )
     return (
         f"The mean of the last four weeks by weekday{trend}{lumps}; the 80 % interval comes from how far off the same "
         "method was two weeks ahead of every past day."

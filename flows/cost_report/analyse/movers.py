@@ -16,7 +16,10 @@ from flows.cost_report.analyse.sums import CENT, ZERO, Key, all_null, between, s
 from flows.cost_report.model import Mover, Reason, Unavailable
 
 DIMENSIONS = ("ServiceName", "SubAccountId")
-EXPLAINS = {"ServiceName": ("SubAccountId", "RegionId"), "SubAccountId": ("ServiceName", "RegionId")}
+EXPLAINS = {
+    "ServiceName": ("SubAccountId", "RegionId"),
+    "SubAccountId": ("ServiceName", "RegionId"),
+}
 LISTED = 50  # movers per comparison and dimension
 REASONS = 3  # per mover and dimension
 PART = Decimal("0.1")  # of the change that a reason must make up
@@ -168,5 +171,3 @@ def largest(dimension: str, parts: list[tuple[str, Decimal]], change: Decimal) -
     same_way = [(name, part) for name, part in parts if part * sign >= abs(change) * PART]
     same_way.sort(key=lambda item: (-abs(item[1]), item[0]))
     return [Reason(dimension, name, part) for name, part in same_way[:REASONS]]
-
-

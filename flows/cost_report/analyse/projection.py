@@ -27,11 +27,15 @@ LEAST_TREND = 6 * WEEK
 DAMPED = 0.5
 SUPPORTED = 1.2816  # Mann-Kendall z: 80 % confidence, as the interval's
 ERROR_SPAN = 2 * WEEK  # the errors behind the interval are those of so many days ahead
-ENOUGH = 6 * WEEK  # days without which there is no forecast: half to make one from, half to see how far off it is
+ENOUGH = (
+    6 * WEEK
+)  # days without which there is no forecast: half to make one from, half to see how far off it is
 
 # Student's t, 90th percentile (an 80 % interval is two-sided), by degrees of freedom; the last is the normal's.
-T90 = ((1, 3.0777), (2, 1.8856), (3, 1.6377), (4, 1.5332), (5, 1.4759), (6, 1.4398), (8, 1.3968))
-T90 += ((10, 1.3722), (15, 1.3406), (20, 1.3253), (30, 1.3104), (60, 1.2958), (math.inf, 1.2816))
+T90: tuple[tuple[float, float], ...] = (
+    *((1, 3.0777), (2, 1.8856), (3, 1.6377), (4, 1.5332), (5, 1.4759), (6, 1.4398), (8, 1.3968)),
+    *((10, 1.3722), (15, 1.3406), (20, 1.3253), (30, 1.3104), (60, 1.2958), (math.inf, 1.2816)),
+)
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from flows.cost_report.analyse.days import Days, span
-from flows.cost_report.analyse.sums import money_sums, text
+from flows.cost_report.analyse.sums import between, money_sums, text
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 
@@ -29,22 +30,21 @@ def daily_matrix(charges: pa.Table, days: Days, dimension: str | None, cost: str
     if first is None or last is None:
         return pd.DataFrame()
     keys = ["ChargeDate", dimension] if dimension else ["ChargeDate"]
-    sums = money_sums(charges, keys, [cost])
-    members = sums[dimension].to_pylist() if dimension else [""] * len(sums)
-    long = pd.DataFrame(
-        {
-            "day": sums["ChargeDate"].to_pylist(),
-            "member": [text(member) for member in members],
-            "cost": np.asarray(sums[cost].cast(pa.float64())),
-        }
-    )
-    long = long[long["day"].notna()]
-    wide = long.pivot_table(index="day", columns="member", values="cost", aggfunc="sum")
+    sums = money_sums(between(charges, first, last), keys, [cost])
     index = span(first, last)
-    wide = wide.reindex(index=pd.Index(index, dtype=object), fill_value=None).fillna(0.0)
-    wide = wide.astype(float)
-    wide[[day not in days.covered and day != last for day in index]] = np.nan
-    return wide.sort_index(axis=1)
+    members = [text(member) for member in sums[dimension].to_pylist()] if dimension else [""]
+    columns = pd.Index(sorted(set(members)), dtype=object)
+    at_day = np.asarray(pc.subtract(sums["ChargeDate"].cast(pa.int32()), _number(first)))
+    at_member = columns.get_indexer(members) if dimension else np.zeros(len(sums), dtype=np.intp)
+    values = np.zeros((len(index), len(columns)))
+    values[at_day, at_member] = np.asarray(sums[cost].cast(pa.float64()))
+    values[[day not in days.covered and day != last for day in index]] = np.nan
+    return pd.DataFrame(values, index=pd.Index(index, dtype=object), columns=columns)
+
+
+def _number(day: date) -> int:
+    """A day as Arrow's date32 counts it."""
+    return (day - date(1970, 1, 1)).days
 
 
 def weekdays(index: list[date]) -> npt.NDArray[np.intp]:
@@ -67,14 +67,17 @@ def median(values: Floats, axis: int = 0) -> Floats:
 def weekday_profile(values: Floats, weekday: npt.NDArray[np.intp]) -> Floats:
     """What each weekday costs, relative to the mean weekday: shape (7, members).
 
-    The median of each weekday over the weeks given; 1 where a weekday was not seen twice or nothing was spent.
+    `values`: consecutive days, shape (days, members). The median of each weekday over the whole weeks; all 1 for a member
+    of which a weekday was not seen twice, or that cost nothing.
     """
-    profile = np.full((WEEK, values.shape[1]), np.nan)
-    for day in range(WEEK):
-        rows = values[weekday == day]
-        enough = np.sum(~np.isnan(rows), axis=0) >= 2
-        profile[day] = np.where(enough, median(rows), np.nan)
-    known = np.all(~np.isnan(profile), axis=0)
-    mean = np.where(known, np.sum(np.where(known, profile, 0.0), axis=0) / WEEK, 0.0)
-    useful = mean > 0
-    return np.where(useful, profile / np.where(useful, mean, 1.0), 1.0)
+    start = len(values) % WEEK
+    weeks = values[start:].reshape(-1, WEEK, values.shape[1])
+    typical = median(weeks)
+    known = np.all(np.sum(~np.isnan(weeks), axis=0) >= 2, axis=0)
+    mean = np.where(known, np.where(known, typical, 0.0).mean(axis=0), 0.0)
+    profile = np.ones((WEEK, values.shape[1]))
+    if len(weeks):
+        useful = mean > 0
+        relative = np.where(useful, typical / np.where(useful, mean, 1.0), 1.0)
+        profile[weekday[start : start + WEEK]] = relative
+    return profile

@@ -43,9 +43,7 @@ def names(tables: Iterable[pa.Table], dimension: str) -> dict[str, str]:
             member, name = text(row[0]), text(row[-1])
             seen = (name != "", day or date.min, name)  # any name beats none
             newest[member] = max(newest.get(member, seen), seen)
-    return {
-        member: name or member or NOBODY[dimension] for member, (_, _, name) in newest.items()
-    }
+    return {member: name or member or NOBODY[dimension] for member, (_, _, name) in newest.items()}
 
 
 def shares(daily: pa.Table, days: Days, currency: str) -> list[Share]:
@@ -64,7 +62,9 @@ def _members(
     called = names([daily], dimension)
     effective = sums_of(daily, [dimension], "EffectiveCost")
     billed = sums_of(daily, [dimension], "BilledCost")
-    by_day = sums_of(between(daily, days.first, days.last), [dimension, "ChargeDate"], "EffectiveCost")
+    by_day = sums_of(
+        between(daily, days.first, days.last), [dimension, "ChargeDate"], "EffectiveCost"
+    )
     members = [
         Share(
             currency=currency,
@@ -126,7 +126,9 @@ def invoices(daily: pa.Table, currency: str) -> list[Invoice]:
 def currencies(daily: pa.Table) -> list[str | None]:
     """The bill's currencies, that of the most charges first."""
     rows = daily.group_by("BillingCurrency", use_threads=False).aggregate([("RowCount", "sum")])
-    counted = dict(zip(rows["BillingCurrency"].to_pylist(), rows["RowCount_sum"].to_pylist(), strict=True))
+    counted = dict(
+        zip(rows["BillingCurrency"].to_pylist(), rows["RowCount_sum"].to_pylist(), strict=True)
+    )
     return sorted(counted, key=lambda currency: (-(counted[currency] or 0), text(currency)))
 
 

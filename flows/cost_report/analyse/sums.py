@@ -81,7 +81,7 @@ def between(table: pa.Table, first: object, last: object) -> pa.Table:
 
 def all_null(table: pa.Table, column: str) -> bool:
     """Whether the bill lacks `column`, which the roll-up says with nulls."""
-    return table[column].null_count == len(table)
+    return bool(table[column].null_count == len(table))
 
 
 def text(value: object) -> str:

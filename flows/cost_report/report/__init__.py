@@ -1,6 +1,7 @@
 """The report as people read it: `render` makes report.html, one file that needs nothing else.
 
-Nothing is imported until a report is rendered: a run that finds nothing new should not pay for templates and charts.
+Nothing is imported until a report is rendered: a run that finds nothing new should not pay for
+templates and charts.
 """
 
 from __future__ import annotations

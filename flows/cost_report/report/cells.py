@@ -1,4 +1,4 @@
-"""Drawings inside table cells. The figure stands in the cell beside them, so screen readers skip them."""
+"""Drawings inside table cells. Their figure stands in the next cell: screen readers skip them."""
 
 from __future__ import annotations
 

@@ -1,12 +1,13 @@
-"""The charts, as inline SVG without a colour or a font in it: style.css gives them both, in light, in dark and on paper.
+"""The charts, as inline SVG without a colour or a font in it: style.css gives them both.
 
-Drawn with drawsvg (2.4.2, 2026-08): 0.2 MB without dependencies, 0.06 s to import, the same bytes every time, escaped
-text. Weighed against it: pygal (0.6 MB, 0.17 s; its own colours, a script and the date in every file, no bars with an
-interval), leather (0.1 MB, 0.04 s; fixed colours, no stacks), svg.py (0.1 MB, 0.19 s; escapes nothing), altair (11 MB,
-0.9 s, and a browser to draw it) and matplotlib (130 MB, 1.8 s; fixed colours). None of them stacks bars beside a forecast
-with its interval in CSS variables, so the axes are ours: `svg.py`, `scales.py`.
+Drawn with drawsvg (2.4.2, 2026-08): 0.2 MB without dependencies, 0.06 s to import, the same bytes
+every time, escaped text. Weighed against it: pygal (0.6 MB, 0.17 s; its own colours, a script and
+the date in every file, no bars with an interval), leather (0.1 MB, 0.04 s; fixed colours, no
+stacks), svg.py (0.1 MB, 0.19 s; escapes nothing), altair (11 MB, 0.9 s, and a browser to draw it)
+and matplotlib (130 MB, 1.8 s; fixed colours). None of them stacks bars beside a forecast with its
+interval in CSS variables, so the axes are ours: `svg.py`, `scales.py`.
 
-drawsvg escapes text and titles but not attributes: no text of the bill may ever become an attribute of a drawing.
+drawsvg escapes text and titles but not attributes: no text of the bill may ever become one.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ from markupsafe import Markup
 
 from flows.cost_report.report import fmt
 from flows.cost_report.report.svg import SIZES, Frame, Point, Size, frame, label, lines, number
-
 
 LANE = 16  # the height of a line of marks
 
@@ -48,7 +48,7 @@ class Outlook:
 
     @property
     def spread(self) -> tuple[float, float]:
-        """The month-end interval as factors of each remaining day, so that the days' ends add up to the month's."""
+        """The interval as factors of each remaining day: the days' ends add up to the month's."""
         rest = float(self.month_end - self.observed)
         if not rest:
             return 1.0, 1.0
@@ -79,7 +79,7 @@ class DailyChart:
 
     @property
     def labels(self) -> list[str]:
-        """Column headings of the chart's figures, marked as numbers the way the table macro wants it."""
+        """Column headings of its figures; `#` tells the table macro that they are numbers."""
         return [f"#{fmt.short(stack.name, 60)}" for stack in self.stacks] + ["#Total"]
 
     def total(self, index: int) -> Decimal:
@@ -127,7 +127,11 @@ def _lanes(marks: Iterable[Mark]) -> list[int]:
     taken: list[list[Mark]] = []
     lanes = []
     for mark in marks:
-        free = (n for n, lane in enumerate(taken) if all(m.last < mark.first or mark.last < m.first for m in lane))
+        free = (
+            n
+            for n, lane in enumerate(taken)
+            if all(m.last < mark.first or mark.last < m.first for m in lane)
+        )
         lane = next(free, len(taken))
         if lane == len(taken):
             taken.append([])
@@ -159,7 +163,15 @@ def _expected(on: Frame, outlook: Outlook, wide: float, money: fmt.Money) -> Non
         if not on.days[0] <= day <= on.days[-1]:
             continue
         value = float(amount)
-        _box(on, day, 0.0, value, wide, "expected", f"{fmt.weekday_day(day)} · forecast: {money(amount)}")
+        _box(
+            on,
+            day,
+            0.0,
+            value,
+            wide,
+            "expected",
+            f"{fmt.weekday_day(day)} · forecast: {money(amount)}",
+        )
         x = number(on.x(day))
         ends = number(on.y(value * low)), number(on.y(value * high))
         on.drawing.append(dw.Line(x, ends[0], x, ends[1], class_="whisker"))
@@ -177,10 +189,14 @@ def _extents(chart: DailyChart) -> Iterable[float]:
             yield from (float(amount) * factor for factor in chart.outlook.spread)
 
 
-def _box(on: Frame, day: date, start: float, end: float, wide: float, class_: str, text: str) -> None:
+def _box(
+    on: Frame, day: date, start: float, end: float, wide: float, class_: str, text: str
+) -> None:
     upper, lower = on.y(max(start, end)), on.y(min(start, end))
     left = number(on.x(day) - wide / 2)
-    box = dw.Rectangle(left, number(upper), number(wide), number(max(lower - upper, 0.4)), class_=class_)
+    box = dw.Rectangle(
+        left, number(upper), number(wide), number(max(lower - upper, 0.4)), class_=class_
+    )
     box.append_title(text)
     on.drawing.append(box)
 
@@ -194,7 +210,14 @@ def _mark(on: Frame, mark: Mark, y: float) -> None:
     line = dw.Line(number(left), number(y + 3), number(right), number(y + 3), class_="mark")
     line.append_title(mark.text)
     on.drawing.append(line)
-    text = dw.Text(str(mark.number), 11, number((left + right) / 2), number(y), text_anchor="middle", class_="mark-number")
+    text = dw.Text(
+        str(mark.number),
+        11,
+        number((left + right) / 2),
+        number(y),
+        text_anchor="middle",
+        class_="mark-number",
+    )
     on.drawing.append(text)
 
 
@@ -212,10 +235,14 @@ def _cumulative(chart: CumulativeChart, size: Size) -> Markup:
     if not path:
         return on.baseline()
     floor = on.y(0)
-    on.drawing.append(lines([(path[0][0], floor), *path, (path[-1][0], floor)], close=True, class_="area"))
+    on.drawing.append(
+        lines([(path[0][0], floor), *path, (path[-1][0], floor)], close=True, class_="area")
+    )
     on.drawing.append(lines(path, class_="line"))
     on.drawing.append(dw.Circle(number(path[-1][0]), number(path[-1][1]), 4, class_="dot"))
-    crowded = bool(ahead) and on.x(ahead[-1][0]) - path[-1][0] < 110  # the two figures would overlap
+    crowded = (
+        bool(ahead) and on.x(ahead[-1][0]) - path[-1][0] < 110
+    )  # the two figures would overlap
     spent = sum((amount for _, amount in chart.daily), chart.start)
     label(on, path[-1], chart.money(spent), below=crowded)
     return on.baseline()

@@ -1,4 +1,4 @@
-"""How figures, dates and names are written: one place, so that the page, the charts and the Markdown agree."""
+"""How figures, dates and names are written: alike on the page, in its charts and in Markdown."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ NBSP = "\N{NO-BREAK SPACE}"
 ZERO = Decimal(0)
 
 # ISO 4217: currencies whose minor unit is not a hundredth.
-_MINOR_UNITS = dict.fromkeys(
-    "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF".split(), 0
-) | dict.fromkeys("BHD IQD JOD KWD LYD OMR TND".split(), 3)
+_NO_MINOR_UNIT = re.compile("BIF|CLP|DJF|GNF|ISK|JPY|KMF|KRW|PYG|RWF|UGX|VND|VUV|XAF|XOF|XPF")
+_THOUSANDTHS = re.compile("BHD|IQD|JOD|KWD|LYD|OMR|TND")
 
 # Only symbols that mean one currency to most readers; every other currency shows its code.
 _SYMBOLS = {"USD": "$", "EUR": "€", "GBP": "£", "INR": "₹", "JPY": "¥"}
 
-_MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
-_FULL_MONTHS = (
-    "January February March April May June July August September October November December".split()
+# Not strftime's names: those follow the machine's locale.
+_MONTHS = (
+    *("January", "February", "March", "April", "May", "June"),
+    *("July", "August", "September", "October", "November", "December"),
 )
+_WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 # What UTF-8 cannot hold or a browser would not show. Tabs and line breaks are whitespace and stay.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -35,7 +36,7 @@ _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 @dataclass(frozen=True)
 class Money:
-    """Writes amounts of one currency, all with the same number of decimals so that columns line up."""
+    """Writes amounts of one currency, all with as many decimals so that columns line up."""
 
     code: str
     decimals: int
@@ -71,7 +72,7 @@ class Money:
 def money_for(code: str, amounts: Iterable[Decimal]) -> Money:
     """Cents, unless the currency has none; more where everything spent is less than a unit."""
     largest = max((abs(a) for a in amounts), default=ZERO)
-    minor = _MINOR_UNITS.get(code, 2)
+    minor = 0 if _NO_MINOR_UNIT.fullmatch(code) else 3 if _THOUSANDTHS.fullmatch(code) else 2
     if largest and largest < 1:
         return Money(code, max(minor, 2 - largest.adjusted()))
     return Money(code, minor)
@@ -82,7 +83,7 @@ def _prefix(code: str) -> str:
 
 
 def exact(amount: Decimal) -> str:
-    """Every digit, without an exponent or trailing zeros: '-1234.5000007'. What copying a cell gives."""
+    """Every digit, no exponent, no trailing zeros: '-1234.5000007'. What copying a cell gives."""
     text = f"{amount:f}"
     text = text.rstrip("0").rstrip(".") if "." in text else text
     return "0" if text in ("-0", "") else text
@@ -114,17 +115,17 @@ def count(number: int, one: str, many: str = "") -> str:
 
 def day(value: date) -> str:
     """'3 Nov 2026', whatever the locale."""
-    return f"{value.day}{NBSP}{_MONTHS[value.month - 1]}{NBSP}{value.year}"
+    return f"{value.day}{NBSP}{_MONTHS[value.month - 1][:3]}{NBSP}{value.year}"
 
 
 def short_day(value: date) -> str:
     """'3 Nov'."""
-    return f"{value.day}{NBSP}{_MONTHS[value.month - 1]}"
+    return f"{value.day}{NBSP}{_MONTHS[value.month - 1][:3]}"
 
 
 def weekday_day(value: date) -> str:
     """'Tue 3 Nov 2026'."""
-    return f"{'Mon Tue Wed Thu Fri Sat Sun'.split()[value.weekday()]}{NBSP}{day(value)}"
+    return f"{_WEEKDAYS[value.weekday()]}{NBSP}{day(value)}"
 
 
 def span(first: date, last: date) -> str:
@@ -141,7 +142,7 @@ def span(first: date, last: date) -> str:
 def month(period: str) -> str:
     """'2026-11' as 'November 2026'; anything else as it is."""
     bounds = month_days(period)
-    return f"{_FULL_MONTHS[bounds[0].month - 1]} {bounds[0].year}" if bounds else period
+    return f"{_MONTHS[bounds[0].month - 1]} {bounds[0].year}" if bounds else period
 
 
 def month_days(period: str) -> tuple[date, ...]:
@@ -159,7 +160,7 @@ def clean(text: str) -> str:
 
 
 def short(text: str, length: int = 160) -> str:
-    """`text` on one line of at most `length` characters; layout cuts further, this only bounds the bytes."""
+    """`text` on one line, cut to `length` characters: bounds the bytes, layout cuts further."""
     text = " ".join(text.split())
     return text if len(text) <= length else text[: length - 1] + "…"
 

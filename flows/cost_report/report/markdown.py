@@ -1,7 +1,8 @@
-"""The report in a few lines, for Prefect's artifacts: what was spent, where it ends, what moved, what is odd.
+"""The report in a few lines, for Prefect's artifacts: spent, forecast, moved, odd.
 
-Prefect's pages render these as Markdown, the cells of table artifacts included, and the names in them are the bill's. So
-every character of theirs that Markdown or HTML would read as markup is written as text.
+Prefect's pages render these as Markdown, the cells of table artifacts included, and the names in
+them are the bill's. So every character of theirs that Markdown or HTML would read as markup is
+written as text.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from flows.cost_report.report import fmt
 LISTED = 5
 LONGEST = 80
 
-# Inline markup and HTML, what bare links are made of (`://`, `www.`, `@`), and what starts a list, heading or rule.
-_MARKUP = re.compile(r"[\\`*_{}\[\]<>&#~|!@:]|(?<=www)\.|^[-+=]|(?<=^\d)[.)]|(?<=^\d\d)[.)]", re.IGNORECASE)
+# Inline markup and HTML, what bare links are made of (`://`, `www.`, `@`), what starts a block.
+_MARKUP = re.compile(
+    r"[\\`*_{}\[\]<>&#~|!@:]|(?<=www)\.|^[-+=]|(?<=^\d)[.)]|(?<=^\d\d)[.)]", re.IGNORECASE
+)
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 
@@ -37,7 +40,9 @@ def markdown_summary(report: Report) -> str:
             "",
         ]
         lines += _movers([m for m in report.analysis.movers if m.currency == total.currency], money)
-        lines += _anomalies([a for a in report.analysis.anomalies if a.currency == total.currency], money)
+        lines += _anomalies(
+            [a for a in report.analysis.anomalies if a.currency == total.currency], money
+        )
     lines += [_checked(report), ""]
     return "\n".join(lines)
 
@@ -72,7 +77,9 @@ def _forecast(report: Report, currency: str, money: fmt.Money) -> str:
             return _text(fmt.sentence(forecast.why_none or "too little history"))
         interval = (
             f" (80% interval {_amount(money(forecast.low))} to {_amount(money(forecast.high))})"
-            if forecast.low is not None and forecast.high is not None and forecast.low != forecast.high
+            if forecast.low is not None
+            and forecast.high is not None
+            and forecast.low != forecast.high
             else ""
         )
         return _amount(money(forecast.month_end)) + interval
@@ -122,7 +129,8 @@ def _anomalies(anomalies: list[Anomaly], money: fmt.Money) -> list[str]:
 def _checked(report: Report) -> str:
     broken = len(report.violations)
     kept = f"{broken} broken" if broken else "all kept"
-    return f"{fmt.count(report.rows, 'row')}, {fmt.count(report.rules_checked, 'rule')} of FOCUS checked, {kept}."
+    rules = fmt.count(report.rules_checked, "rule")
+    return f"{fmt.count(report.rows, 'row')}, {rules} of FOCUS checked, {kept}."
 
 
 def _money(report: Report, currency: str) -> fmt.Money:

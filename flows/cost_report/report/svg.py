@@ -19,7 +19,7 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class Size:
-    """A chart is drawn twice, for a wide page and for a phone: text in a scaled drawing would be too small to read."""
+    """A chart is drawn twice, for a page and for a phone: scaled down, its text is too small."""
 
     name: str
     width: int
@@ -62,7 +62,12 @@ class Frame:
 
 
 def frame(
-    title: str, description: str, size: Size, days: tuple[date, ...], values: Sequence[float], money: fmt.Money
+    title: str,
+    description: str,
+    size: Size,
+    days: tuple[date, ...],
+    values: Sequence[float],
+    money: fmt.Money,
 ) -> Frame:
     """Weekends, gridlines and axis labels around `values`."""
     made = drawing(size.width, size.height, f"chart {size.name}", role="img")
@@ -81,7 +86,11 @@ def frame(
         made.append(dw.Text(label, 12, left - 8, number(y(value) + 4), text_anchor="end"))
     for on in days[:: size.day_step]:
         text = fmt.short_day(on) if on in (days[0], on.replace(day=1)) else str(on.day)
-        made.append(dw.Text(text, 12, number(new.x(on)), size.height - size.bottom + 17, text_anchor="middle"))
+        made.append(
+            dw.Text(
+                text, 12, number(new.x(on)), size.height - size.bottom + 17, text_anchor="middle"
+            )
+        )
     return new
 
 
@@ -90,7 +99,9 @@ def _weekends(on: Frame) -> None:
     for day in on.days:
         if day.weekday() >= 5:
             left = number(on.x(day) - on.slot / 2)
-            on.drawing.append(dw.Rectangle(left, on.size.top, number(on.slot), height, class_="weekend"))
+            on.drawing.append(
+                dw.Rectangle(left, on.size.top, number(on.slot), height, class_="weekend")
+            )
 
 
 def label(on: Frame, at: Point, text: str, *, below: bool = False) -> None:
@@ -135,5 +146,5 @@ _BOILERPLATE = re.compile(r' xmlns(:xlink)?="[^"]*"\s*|<defs>\s*</defs>\s*')
 
 
 def markup(finished: Any) -> Markup:
-    """The drawing as part of a page. Safe: drawsvg escapes text, and attributes are only ever ours."""
-    return Markup(_BOILERPLATE.sub(" ", finished.as_svg(header="")).replace("\n", ""))
+    """The drawing as part of a page: drawsvg escapes text, and attributes are only ever ours."""
+    return Markup(_BOILERPLATE.sub(" ", finished.as_svg(header="")).replace("\n", ""))  # noqa: S704

@@ -1,11 +1,10 @@
-"""What the page shows, worked out from the report: one `CurrencyView` per currency, because currencies never mix."""
+"""What the page shows: one `CurrencyView` per currency, because currencies never mix."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date, timedelta
 from decimal import Decimal
 
 from flows.cost_report.model import (
@@ -13,7 +12,6 @@ from flows.cost_report.model import (
     ChargeKind,
     CommitmentCoverage,
     CommitmentUse,
-    DailyCost,
     Forecast,
     Invoice,
     Mover,
@@ -25,11 +23,9 @@ from flows.cost_report.model import (
     Total,
 )
 from flows.cost_report.report import fmt
-from flows.cost_report.report.charts import CumulativeChart, DailyChart, Mark, Outlook, Stack
+from flows.cost_report.report.charts import CumulativeChart, DailyChart
+from flows.cost_report.report.series import cumulative_chart, daily_chart, series, undrawn
 
-STACKS = 8  # as many as there are colours that can be told apart
-OTHER = "Other"
-MARKS = 6  # anomalies drawn over the chart: as many as are shown unfolded
 COMPARISONS = ("month over month", "day over day")
 
 
@@ -91,10 +87,17 @@ class CurrencyView:
     share_tables: tuple[ShareTable, ...]
 
     @property
+    def named(self) -> str:
+        """The currency as headings name it."""
+        return fmt.short(self.code, 12) or "no currency"
+
+    @property
     def open_forecasts(self) -> tuple[Forecast, ...]:
         """Those that still say something: the month is not over, and there was enough history."""
         return tuple(
-            f for f in self.forecasts if f.month_end is not None and f.days_observed < f.days_in_month
+            f
+            for f in self.forecasts
+            if f.month_end is not None and f.days_observed < f.days_in_month
         )
 
     @property
@@ -119,7 +122,7 @@ def currency_views(report: Report) -> tuple[CurrencyView, ...]:
 
 
 def why_not(report: Report, *words: str) -> str:
-    """Why an analysis is missing, as the analysis itself said; the first word that names one decides."""
+    """Why an analysis is missing, as it said itself; the first word that names one decides."""
     for word in words:
         for missing in report.analysis.unavailable:
             if word in missing.analysis.lower():
@@ -129,15 +132,12 @@ def why_not(report: Report, *words: str) -> str:
 
 def _view(report: Report, total: Total, slug: str) -> CurrencyView:
     found, code = report.analysis, total.currency
-
     money = fmt.money_for(code, (total.billed_cost, total.effective_cost, total.list_cost))
-    days = chart_days(report)
     forecasts = tuple(f for f in found.forecasts if f.currency == code)
     forecast = next((f for f in forecasts if f.measure == "EffectiveCost"), None)
     savings = next((s for s in found.savings if s.currency == code), None)
     anomalies = tuple(a for a in found.anomalies if a.currency == code)
-    drawn = tuple(d for d in found.daily if d.currency == code and d.day in days)
-    outlook = _outlook(forecast)
+    drawn = series(report, code, money, forecast)
     return CurrencyView(
         slug=slug,
         code=code,
@@ -145,9 +145,9 @@ def _view(report: Report, total: Total, slug: str) -> CurrencyView:
         total=total,
         figures=_figures(report, total, money, forecast, savings),
         lead=_lead(report, total, money, forecast),
-        daily=_daily_chart(drawn, days, money, outlook, anomalies, report.billing_period),
-        cumulative=_cumulative_chart(drawn, days, money, outlook, total, report.billing_period),
-        undrawn=total.effective_cost - sum((d.effective_cost for d in drawn), fmt.ZERO),
+        daily=daily_chart(drawn, anomalies),
+        cumulative=cumulative_chart(drawn, total),
+        undrawn=undrawn(total, drawn),
         mover_tables=_mover_tables(m for m in found.movers if m.currency == code),
         anomalies=anomalies,
         forecasts=forecasts,
@@ -161,17 +161,12 @@ def _view(report: Report, total: Total, slug: str) -> CurrencyView:
     )
 
 
-def chart_days(report: Report) -> tuple[date, ...]:
-    """The days of the billing period; the days seen where the period is not a month."""
-    days = fmt.month_days(report.billing_period)
-    seen = {d.day for d in report.analysis.daily}
-    if days or not seen:
-        return days
-    return tuple(max(seen) - timedelta(n) for n in reversed(range(min((max(seen) - min(seen)).days + 1, 31))))
-
-
 def _figures(
-    report: Report, total: Total, money: fmt.Money, forecast: Forecast | None, savings: Savings | None
+    report: Report,
+    total: Total,
+    money: fmt.Money,
+    forecast: Forecast | None,
+    savings: Savings | None,
 ) -> tuple[Figure, ...]:
     figures = [
         Figure("Billed", money(total.billed_cost), "What the invoices add up to."),
@@ -219,7 +214,9 @@ def _lead(report: Report, total: Total, money: fmt.Money, forecast: Forecast | N
     month = fmt.month(report.billing_period)
     spent = money(total.effective_cost)
     if total.effective_cost < 0:
-        return f"{month} comes to {spent} in effective cost: credits and refunds outweigh the charges."
+        return (
+            f"{month} comes to {spent} in effective cost: credits and refunds outweigh the charges."
+        )
     if forecast is None or forecast.month_end is None:
         return f"{month} has cost {spent} in effective cost."
     if forecast.days_observed >= forecast.days_in_month:
@@ -231,119 +228,11 @@ def _lead(report: Report, total: Total, money: fmt.Money, forecast: Forecast | N
     )
 
 
-def _outlook(forecast: Forecast | None) -> Outlook | None:
-    if forecast is None or not forecast.daily:
-        return None
-    if forecast.month_end is None or forecast.low is None or forecast.high is None:
-        return None
-    return Outlook(
-        forecast.as_of,
-        forecast.daily,
-        forecast.observed,
-        forecast.month_end,
-        forecast.low,
-        forecast.high,
-    )
-
-
-def _daily_chart(
-    drawn: tuple[DailyCost, ...],
-    days: tuple[date, ...],
-    money: fmt.Money,
-    outlook: Outlook | None,
-    anomalies: tuple[Anomaly, ...],
-    period: str,
-) -> DailyChart | None:
-    if not drawn:
-        return None
-    by_group: dict[str, dict[date, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
-    for row in drawn:
-        by_group[row.group][row.day] += row.effective_cost
-    weight = {group: sum(map(abs, costs.values()), fmt.ZERO) for group, costs in by_group.items()}
-    ranked = sorted((g for g in by_group if g != OTHER), key=lambda g: (-weight[g], g))
-    kept = ranked[: STACKS - 1]
-    rest = [*ranked[STACKS - 1 :], *([OTHER] if OTHER in by_group else [])]
-    stacks = [
-        Stack(g, tuple(by_group[g].get(d, fmt.ZERO) for d in days), tone) for tone, g in enumerate(kept, 1)
-    ]
-    if rest:
-        left = tuple(sum((by_group[g].get(d, fmt.ZERO) for g in rest), fmt.ZERO) for d in days)
-        stacks.append(Stack(OTHER, left, STACKS))
-    marks = tuple(
-        Mark(
-            number,
-            odd.first_day,
-            odd.last_day,
-            f"{fmt.short(fmt.clean(odd.name or odd.id), 60)}: {money(odd.excess, signed=True)}",
-        )
-        for number, odd in enumerate(anomalies[:MARKS], 1)
-    )
-    return DailyChart(
-        days=days,
-        stacks=tuple(stacks),
-        money=money,
-        title=f"Effective cost per day, {fmt.month(period)}",
-        description=_describe(drawn, kept, money, outlook),
-        outlook=outlook,
-        marks=marks,
-    )
-
-
-def _describe(
-    drawn: tuple[DailyCost, ...], groups: list[str], money: fmt.Money, outlook: Outlook | None
-) -> str:
-    per_day: dict[date, Decimal] = defaultdict(Decimal)
-    for row in drawn:
-        per_day[row.day] += row.effective_cost
-    dearest = max(sorted(per_day), key=lambda d: per_day[d])
-    text = (
-        f"Bars stacked by service category, {fmt.count(len(per_day), 'day')}. The dearest day is"
-        f" {fmt.day(dearest)} with {money(per_day[dearest])}. Largest: {fmt.short(', '.join(groups[:3]))}."
-    )
-    if outlook:
-        text += f" The remaining days are forecast; the month ends near {money(outlook.month_end)}."
-    return text
-
-
-def _cumulative_chart(
-    drawn: tuple[DailyCost, ...],
-    days: tuple[date, ...],
-    money: fmt.Money,
-    outlook: Outlook | None,
-    total: Total,
-    period: str,
-) -> CumulativeChart | None:
-    per_day: dict[date, Decimal] = defaultdict(Decimal)
-    for row in drawn:
-        per_day[row.day] += row.effective_cost
-    if len(per_day) < 2:
-        return None  # a line needs two days
-    last = outlook.as_of if outlook else max(per_day)
-    line = tuple((d, per_day.get(d, fmt.ZERO)) for d in days if min(per_day) <= d <= last)
-    dated = sum((amount for _, amount in line), fmt.ZERO)
-    spent = outlook.observed if outlook else total.effective_cost
-    text = f"The month adds up to {money(spent)} by {fmt.day(last)}."
-    if outlook:
-        text += (
-            f" It is forecast to end at {money(outlook.month_end)},"
-            f" between {money(outlook.low)} and {money(outlook.high)} in four of five cases."
-        )
-    return CumulativeChart(
-        days=days,
-        daily=line,
-        money=money,
-        title=f"Effective cost added up over {fmt.month(period)}",
-        description=text,
-        outlook=outlook,
-        start=spent - dated,
-    )
-
-
 def _mover_tables(movers: Iterable[Mover]) -> tuple[MoverTable, ...]:
     tables: dict[tuple[str, str], list[Mover]] = defaultdict(list)
     for mover in movers:
         tables[mover.comparison, mover.dimension].append(mover)
-    order = sorted(tables, key=lambda k: (COMPARISONS.index(k[0]) if k[0] in COMPARISONS else 9))
+    order = sorted(tables, key=lambda k: COMPARISONS.index(k[0]) if k[0] in COMPARISONS else 9)
     return tuple(
         MoverTable(
             comparison,

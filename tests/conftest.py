@@ -1,0 +1,188 @@
+"""What every test can use: a Prefect server, an S3, and a sample bill, all on this machine.
+
+Nothing here leaves the loopback interface, reads the user's AWS configuration or touches their
+Prefect home: the environment is set before anything imports Prefect or boto3.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.e2e.places import Bucket
+
+_SESSION = "NIGHTSHIFT_TEST_SESSION"  # a folder that all processes of one pytest session share
+_IS_FIRST = _SESSION not in os.environ  # xdist's workers inherit it from the first process
+if _IS_FIRST:
+    os.environ[_SESSION] = tempfile.mkdtemp(prefix="nightshift-tests-")
+SESSION = Path(os.environ[_SESSION])
+
+for _name in list(os.environ):
+    if _name.startswith(("AWS_", "PREFECT_")) or _name.lower().endswith("_proxy"):
+        del os.environ[_name]
+os.environ |= {
+    "PREFECT_HOME": str(SESSION / f"prefect-{os.getpid()}"),
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    "NO_PROXY": "127.0.0.1,localhost",
+    "AWS_ACCESS_KEY_ID": "nobody",
+    "AWS_SECRET_ACCESS_KEY": "nothing",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+
+
+def pytest_unconfigure() -> None:
+    """The first process ends last: it takes the server and the folder away."""
+    if not _IS_FIRST:
+        return
+    with contextlib.suppress(FileNotFoundError):
+        _stop(int((SESSION / "server.pid").read_text()))
+    shutil.rmtree(SESSION, ignore_errors=True)
+
+
+# --- Prefect -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def prefect_api() -> Iterator[str]:
+    """The API of one Prefect server for the whole session: whichever process needs it first
+    starts it. In this process and in those it starts, Prefect talks to it.
+    """
+    with _locked(SESSION / "server.lock"):
+        address = SESSION / "server.url"
+        if not address.exists():
+            address.write_text(_start_server())
+    url = address.read_text()
+
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    with pytest.MonkeyPatch.context() as patch, temporary_settings({PREFECT_API_URL: url}):
+        patch.setenv("PREFECT_API_URL", url)
+        yield url
+
+
+def _start_server() -> str:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = os.environ | {"PREFECT_HOME": str(SESSION / "prefect-server")}
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1"]
+    log = SESSION / "server.log"
+    with log.open("wb") as out:
+        server = subprocess.Popen(
+            [*command, "--port", str(port)],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )
+    (SESSION / "server.pid").write_text(str(server.pid))
+    url = f"http://127.0.0.1:{port}/api"
+    until = time.monotonic() + 180
+    while time.monotonic() < until and server.poll() is None:
+        with contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError):
+            urllib.request.urlopen(f"{url}/health", timeout=5).close()
+            server.returncode = 0  # it outlives this process: nothing here waits for it
+            return url
+        time.sleep(0.1)
+    _stop(server.pid)
+    raise RuntimeError(f"the Prefect server did not start:\n{log.read_text()[-2000:]}")
+
+
+def _stop(group: int) -> None:
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        for _ in range(50):
+            try:
+                os.killpg(group, how)
+                os.waitpid(group, os.WNOHANG)
+            except ProcessLookupError:
+                return
+            except ChildProcessError:
+                pass
+            time.sleep(0.1)
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[IO[bytes]]:
+    with path.open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield file
+
+
+# --- S3 ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """An S3 in this process that it, and those it starts, use in place of AWS's."""
+    from moto.server import ThreadedMotoServer
+
+    from flows import storage
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # otherwise a line for each request
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    url = f"http://{host}:{port}"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", url)
+        storage._client.cache_clear()
+        yield url
+        storage._client.cache_clear()
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def s3_client(s3_endpoint: str) -> Any:
+    import boto3
+
+    return boto3.client("s3", endpoint_url=s3_endpoint)
+
+
+@pytest.fixture
+def bucket(s3_client: Any) -> Bucket:
+    """A new and empty bucket."""
+    from tests.e2e.places import Bucket
+
+    name = f"test-{uuid.uuid4()}"
+    s3_client.create_bucket(Bucket=name)
+    return Bucket(s3_client, name)
+
+
+# --- a bill --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def sample_bill() -> Path:
+    """The smallest sample bill: two months as an AWS Data Export, Parquet. Leave it as it is."""
+    from flows.sample_bill import Options, generate
+
+    folder = SESSION / "sample-bill"
+    with _locked(SESSION / "sample-bill.lock"):
+        if not folder.exists():
+            options = Options(rows=9_500, months=2, row_group_rows=4_000)
+            generate(options, SESSION / "sample-bill.part")
+            (SESSION / "sample-bill.part").rename(folder)
+    return folder / "nightshift-sample"
