@@ -23,7 +23,7 @@ sample: $(SAMPLE)/.made ## make the sample bill, build/sample-bill
 
 $(SAMPLE)/.made: .venv/run $(wildcard flows/sample_bill/*.py)
 	@rm -rf $(SAMPLE)
-	@$(BIN)/python -m flows.sample_bill $(SAMPLE)
+	@$(BIN)/python -m flows.sample_bill $(SAMPLE) --months 4 --last-day 20
 	@touch $@
 
 test: .venv/dev ## run every test; ARGS="-k name" for some of them

@@ -75,9 +75,15 @@ def prefect_api() -> Iterator[str]:
             address.write_text(_start_server())
     url = address.read_text()
 
-    from prefect.settings import PREFECT_API_URL, temporary_settings
+    from prefect.settings import (
+        PREFECT_API_URL,
+        PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+        temporary_settings,
+    )
 
-    with pytest.MonkeyPatch.context() as patch, temporary_settings({PREFECT_API_URL: url}):
+    # Ending the heartbeat takes up to a second, and no run here is long enough to send one.
+    settings = {PREFECT_API_URL: url, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
+    with pytest.MonkeyPatch.context() as patch, temporary_settings(settings):
         patch.setenv("PREFECT_API_URL", url)
         yield url
 

@@ -101,7 +101,7 @@ class _unreadable:
             error, pa.ArrowException | OSError | EOFError | UnicodeDecodeError | zlib.error
         ):
             raise Problem(
-                f"cannot read {self.file.address.rpartition('/')[2]}: the file is damaged or cut off",
+                "the file is damaged or cut off",
                 where={"file": self.file.address, "row group": self.row_group},
                 detail=str(error).splitlines()[0] if str(error) else type(error).__name__,
                 fix="fetch the file again, or wait for the next refresh of the export",
@@ -206,7 +206,7 @@ def _row_group(
 def _csv(stream: io.BufferedReader, file: BillFile, wanted: Collection[str]) -> Iterator[Batch]:
     header = _csv_header(stream, file)
     names = _match(header.names, wanted, file)
-    if header.alone:
+    if header.alone or not names:  # Arrow takes no names for all of them
         return
     stream.seek(0)
     text, code = pa.string(), pa.dictionary(pa.int32(), pa.string())

@@ -50,9 +50,7 @@ def rollup(
     tags: Iterable[Row] = (),
     commitments: Iterable[Row] = (),
 ) -> RollUp:
-    return RollUp(
-        table(daily), table(tags, TAGS), table(commitments, COMMITMENTS), table(history)
-    )
+    return RollUp(table(daily), table(tags, TAGS), table(commitments, COMMITMENTS), table(history))
 
 
 def week(level: float, weekend: float = 1.0) -> list[float]:

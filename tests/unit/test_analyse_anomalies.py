@@ -17,14 +17,12 @@ WEB = {"SubAccountId": "1", "SubAccountName": "web"}
 DATA = {"SubAccountId": "2", "SubAccountName": "data"}
 
 
-def ordinary(last: date = LAST, **other: object) -> list[Row]:
-    return rows(SEPTEMBER, steady(SEPTEMBER, last), **other)
+def ordinary(**other: object) -> list[Row]:
+    return rows(SEPTEMBER, steady(SEPTEMBER, LAST), **other)
 
 
 def with_extra(found: list[Row], first: date, extra: list[float], **where: object) -> list[Row]:
-    return found + [
-        row(first + DAY * n, cost, **where) for n, cost in enumerate(extra)
-    ]
+    return found + [row(first + DAY * n, cost, **where) for n, cost in enumerate(extra)]
 
 
 def anomalies(found: list[Row], period: str = "2026-11") -> tuple[Anomaly, ...]:
@@ -107,7 +105,7 @@ def test_what_has_gone_on_for_a_month_is_ordinary() -> None:
 def test_a_new_service_is_told_once() -> None:
     bill = with_extra(two_accounts(), date(2026, 11, 20), [90] * 11, ServiceName="New", **WEB)
     (found,) = anomalies(bill)
-    assert (found.name, found.expected, found.percent) == ("New", 0, None)
+    assert (found.name, found.expected, found.percent) == ("New", Decimal(0), None)
     assert (found.first_day, found.last_day) == (date(2026, 11, 20), LAST)
     assert "nothing in the weeks before" in found.sentence
 
@@ -125,7 +123,9 @@ def test_on_a_small_bill_it_is() -> None:
 
 def test_a_weekend_does_not_end_an_anomaly() -> None:
     # Thursday and Friday, Monday and Tuesday.
-    bill = with_extra(two_accounts(), date(2026, 11, 12), [300, 300, 0, 0, 300, 300], ServiceName="A", **WEB)
+    bill = with_extra(
+        two_accounts(), date(2026, 11, 12), [300, 300, 0, 0, 300, 300], ServiceName="A", **WEB
+    )
     (found,) = anomalies(bill)
     assert (found.first_day, found.last_day) == (date(2026, 11, 12), date(2026, 11, 17))
 

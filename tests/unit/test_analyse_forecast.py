@@ -1,4 +1,4 @@
-"""The month's end: exact where it is known, close where it is not, and honest about the difference."""
+"""The month's end: exact where it is known, close where it is not, and honest about which."""
 
 from __future__ import annotations
 
@@ -26,14 +26,17 @@ def forecast(
     daily = [one for one in shown if str(one["ChargeDate"]) >= "2026-11"]
     history = [one for one in shown if str(one["ChargeDate"]) < "2026-11"]
     (made,) = [
-        one for one in analyse(rollup(daily, history), "2026-11").forecasts if one.measure == measure
+        one
+        for one in analyse(rollup(daily, history), "2026-11").forecasts
+        if one.measure == measure
     ]
     return made
 
 
 def truth(found: list[Row], measure: str = "EffectiveCost") -> Decimal:
     return sum(
-        (Decimal(str(one[measure])) for one in found if str(one["ChargeDate"]) >= "2026-11"), Decimal(0)
+        (Decimal(str(one[measure])) for one in found if str(one["ChargeDate"]) >= "2026-11"),
+        Decimal(0),
     )
 
 
@@ -120,9 +123,13 @@ def test_tax_that_grows_with_the_month_is_completed() -> None:
 
 
 def test_fees_billed_day_by_day_go_on() -> None:
-    fees = rows(AUGUST, [40] * 122, ChargeCategory="Purchase", ServiceName="Savings Plan", EffectiveCost=0)
+    fees = rows(
+        AUGUST, [40] * 122, ChargeCategory="Purchase", ServiceName="Savings Plan", EffectiveCost=0
+    )
     made = forecast(bill() + fees, date(2026, 11, 10), "BilledCost")
-    assert float(made.month_end or 0) == pytest.approx(float(truth(bill() + fees, "BilledCost")), rel=0.01)
+    assert float(made.month_end or 0) == pytest.approx(
+        float(truth(bill() + fees, "BilledCost")), rel=0.01
+    )
 
 
 @pytest.mark.parametrize("category", ["Adjustment", "Credit", "Usage"])
@@ -175,7 +182,9 @@ def test_a_bill_of_credits_only_can_be_forecast() -> None:
     seed=st.integers(0, 10_000),
     ahead=st.integers(1, 28),
 )
-def test_an_interval_is_as_wide_as_the_noise(level: float, noise: float, seed: int, ahead: int) -> None:
+def test_an_interval_is_as_wide_as_the_noise(
+    level: float, noise: float, seed: int, ahead: int
+) -> None:
     random = np.random.default_rng(seed)
     values = level * (1 + noise * random.standard_normal(100))
     projector = Projector(values, np.arange(100) % 7)

@@ -59,15 +59,18 @@ def test_tag_coverage_counts_usage_and_what_is_untagged() -> None:
         "2026-11",
     )
     env, team = found.tags
-    assert (env.key, env.tagged, env.untagged, env.coverage) == ("env", 90, 10, 0.9)
-    assert (team.tagged, team.untagged, team.coverage, team.values) == (65, 35, 0.65, 3)
-    assert team.top == (("web", 50), ("data", 10), ("", 5))
+    assert (env.key, env.tagged, env.untagged) == ("env", Decimal(90), Decimal(10))
+    assert env.coverage == 0.9
+    assert (team.tagged, team.untagged) == (Decimal(65), Decimal(35))
+    assert (team.coverage, team.values) == (0.65, 3)
+    assert team.top == (("web", Decimal(50)), ("data", Decimal(10)), ("", Decimal(5)))
     assert not team.truncated
 
 
 def test_a_key_with_too_many_values_says_so() -> None:
     found = analyse(
-        rollup([row(FIRST, 100)], tags=[tag("id", OTHER_VALUES, 60), tag("id", None, 40)]), "2026-11"
+        rollup([row(FIRST, 100)], tags=[tag("id", OTHER_VALUES, 60), tag("id", None, 40)]),
+        "2026-11",
     )
     assert found.tags[0].truncated
 
@@ -79,13 +82,21 @@ def test_commitments_are_used_wasted_and_bought() -> None:
             commitments=[
                 commitment("Used", 75),
                 commitment("Unused", 25),
-                commitment(None, 100, "Purchase", EffectiveCost=Decimal(0), CommitmentDiscountName=None),
+                commitment(
+                    None, 100, "Purchase", EffectiveCost=Decimal(0), CommitmentDiscountName=None
+                ),
             ],
         ),
         "2026-11",
     ).commitments
-    assert (found.id, found.name, found.type, found.category) == ("sp-1", "Compute", "Savings Plan", "Spend")
-    assert (found.used, found.unused, found.purchased, found.utilisation) == (75, 25, 100, 0.75)
+    assert (found.id, found.name, found.type, found.category) == (
+        "sp-1",
+        "Compute",
+        "Savings Plan",
+        "Spend",
+    )
+    assert (found.used, found.unused, found.purchased) == (Decimal(75), Decimal(25), Decimal(100))
+    assert found.utilisation == 0.75
 
 
 def test_a_commitment_that_is_only_bought_has_no_utilisation() -> None:
@@ -108,7 +119,11 @@ def test_waste_covers_nothing() -> None:
         ),
         "2026-11",
     ).coverage
-    assert (found.committed, found.standard, found.dynamic) == (30, 60, 10)
+    assert (found.committed, found.standard, found.dynamic) == (
+        Decimal(30),
+        Decimal(60),
+        Decimal(10),
+    )
     assert found.coverage == pytest.approx(1 / 3)
 
 
@@ -124,7 +139,8 @@ def test_savings_over_usage_rows() -> None:
         ),
         "2026-11",
     ).savings
-    assert (found.negotiated, found.committed, found.saved) == (10, 30, 0.4)
+    assert (found.negotiated, found.committed) == (Decimal(10), Decimal(30))
+    assert found.saved == 0.4
     assert found.list_cost - found.negotiated - found.committed == found.effective_cost
 
 

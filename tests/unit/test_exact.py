@@ -90,8 +90,9 @@ def test_doubles_are_rounded_half_even_to_ten_decimals(values: list[float]) -> N
         (1e-11, "0"),
         (-1e-11, "0"),
         (0.1, "0.1"),
-        (4.00000000005, "4"),  # its binary value lies below the tie
-        (123456789.12345678912, "123456789.1234567912"),
+        (4.00000000005, "4.0000000001"),  # its binary value lies above the tie
+        (8.00000000005, "8"),  # its binary value lies below the tie
+        (123456789.12345678912, "123456789.123456791"),
     ],
 )
 def test_examples_of_rounding(value: float, expected: str) -> None:

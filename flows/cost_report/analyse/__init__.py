@@ -1,6 +1,7 @@
 """What a bill's roll-ups say: shares, changes, oddities, the month's end, waste and savings.
 
-`analyse` is a pure function: the same roll-ups give the same findings, whatever the order of their rows.
+`analyse` is a pure function: the same roll-ups give the same findings, whatever the order of their
+rows.
 """
 
 from __future__ import annotations

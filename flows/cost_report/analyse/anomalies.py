@@ -1,4 +1,4 @@
-"""Anomalies: services and accounts that cost more than their own past explains, each event told once."""
+"""Anomalies: services and accounts that cost more than their past explains, each told once."""
 
 from __future__ import annotations
 
@@ -143,16 +143,24 @@ def told_once(alerts: list[Alert], parts: Parts) -> list[Alert]:
     services = [alert for alert in alerts if alert.dimension == "ServiceName"]
     accounts = [alert for alert in alerts if alert.dimension == "SubAccountId"]
     dropped: set[Alert] = set()
-    for account in sorted(accounts, key=lambda alert: (-alert.excess, alert.member, alert.first)):
+    causes: set[Alert] = set()  # services that make up most of an account's excess
+    wider: list[tuple[Alert, dict[Alert, Decimal]]] = []  # accounts of which none does
+    for account in accounts:
         together = [service for service in services if service.overlaps(account)]
         by_service = parts.of(account, "ServiceName") if together else {}
-        shares = [by_service.get(service.member, ZERO) for service in together]
-        because = [service for service in together if _is_part(service, account, parts)]
-        if max(shares, default=ZERO) >= MOST * account.excess:
+        shares = {service: by_service.get(service.member, ZERO) for service in together}
+        cause = max(shares, key=lambda service: shares[service], default=None)
+        if cause and shares[cause] >= MOST * account.excess:
             dropped.add(account)
-        elif because:
+            causes.add(cause)
+        else:
+            wider.append((account, shares))
+    for account, shares in wider:
+        left = {service: part for service, part in shares.items() if service not in dropped}
+        because = [s for s in left if s not in causes and _is_part(s, account, parts)]
+        if because:
             dropped.update(because)
-        elif sum(shares, ZERO) >= MOST * account.excess:
+        elif sum(left.values(), ZERO) >= MOST * account.excess:
             dropped.add(account)
     return [alert for alert in alerts if alert not in dropped]
 

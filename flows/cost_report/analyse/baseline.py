@@ -1,11 +1,15 @@
-"""What a day should cost, and which days cost too much: a weekday-seasonal baseline with a robust residual.
+"""Which days cost too much: a weekday-seasonal baseline with a robust residual.
 
 For each day of the period, and each service or account, from the eight weeks before that day:
 
-    expected = median of the last four weeks, each day divided by its weekday's profile, times the day's own profile
-    spread   = what a normal day strays from its week: 1.4826 x MAD, or what the upper decile says, if that is more
+    profile  = what a weekday costs relative to the mean weekday (medians over the weeks)
+    level    = median of the last four weeks, each day divided by its weekday's profile
+    expected = level x the day's profile
+    spread   = how far a normal day strays from the median of its week: 1.4826 x the median of that
+               (MAD), or what the upper decile says, if that is more
 
-Medians throughout, so that a spike of last week is not taken for normal, and nothing has to be cleaned first.
+Medians throughout, so that a spike of last week is not taken for normal, and nothing has to be
+cleaned first.
 """
 
 from __future__ import annotations
@@ -25,8 +29,9 @@ LEVEL = 4 * WEEK  # days that say how much is spent now
 ENOUGH = 2 * WEEK  # covered days, of the last four weeks, without which no day is judged
 PROFILED = 3 * WEEK  # days without which all weekdays count as alike
 
-# A day is odd when all three hold. 3.5 robust standard deviations is Iglewicz and Hoaglin's rule for outliers; a quarter
-# more than expected is what a person would call much more; and one percent of a typical day of the bill is worth a look.
+# A day is odd when all three hold. 3.5 robust standard deviations is Iglewicz and Hoaglin's rule
+# for outliers; a quarter more than expected is what a person would call much more; and one percent
+# of a typical day of the bill is worth a look.
 SCORE = 3.5
 RELATIVE = 0.25
 ABSOLUTE_SHARE = 0.01
@@ -35,10 +40,9 @@ ABSOLUTE_LEAST = 1.0  # unit of currency a day
 MAD_TO_SIGMA = 1.4826  # for a normal distribution
 DECILE_TO_SIGMA = 1.2816
 LEAST_SPREAD = 0.05  # of the expected cost: a flat rate that moves by a few percent is not odd
-LUMP = (
-    2.0  # times a member's median day: a day of an earlier month that makes a monthly lump no news
-)
-RHYTHM = 1.25  # unless the lump has grown more than this
+# A lump that came on this day of every earlier month is no news, unless it has grown by a quarter.
+LUMP = 2.0  # times the member's median day
+RHYTHM = 1.25
 BRIDGE = 2  # ordinary days, like a weekend, that do not end an anomaly
 
 
@@ -74,7 +78,10 @@ def least_excess(total: pd.DataFrame) -> float:
 
 
 def baseline(window: Floats, weekday: npt.NDArray[np.intp], floor: float) -> Baseline:
-    """From the days before: `window` of shape (days, members), oldest first. `floor`: the absolute threshold."""
+    """From the days before: `window` of shape (days, members), oldest first.
+
+    `floor`: the absolute threshold.
+    """
     profile = np.ones((WEEK, window.shape[1]))
     if np.sum(~np.isnan(window[:, 0])) >= PROFILED:
         profile = np.maximum(weekday_profile(window, weekday), 0.0)
@@ -116,8 +123,8 @@ def judged_from(days: Days) -> date | None:
 def odd_runs(matrix: pd.DataFrame, days: Days, floor: float) -> list[Odd]:
     """Runs of odd days in the period, per member (column) of a daily matrix.
 
-    While a run lasts its days are held against the baseline from before it, so that a step up is one run, and does not
-    become normal halfway.
+    While a run lasts its days are held against the baseline from before it, so that a step up is
+    one run, and does not become normal halfway.
     """
     start = judged_from(days)
     if start is None or matrix.empty:

@@ -1,8 +1,9 @@
 """Kinds of charge, after FOCUS 1.2 ChargeCategory and ChargeClass.
 
-FOCUS has no category for refunds: its definitions of Usage, Purchase and Tax say "including refunds", so a refund is a
-negative charge. In a roll-up a refund of usage is netted with that day's usage; what can be told apart, and is called
-Refund here, is a negative Purchase or a negative Adjustment.
+FOCUS has no category for refunds: its definitions of Usage, Purchase and Tax say "including
+refunds", so a refund is a negative charge. In a roll-up a refund of usage is netted with that day's
+usage; what can be told apart, and is called Refund here, is a negative Purchase or a negative
+Adjustment.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ KEYS = ["BillingCurrency", "ChargeCategory", "ChargeClass"]
 
 
 def usage(table: pa.Table) -> pa.Table:
-    """What was consumed: Usage that is no correction of an earlier month. The only charges with a daily rhythm."""
+    """What was consumed: Usage that is no correction of an earlier month. The only charges with a
+    daily rhythm.
+    """
     return not_corrected(table.filter(pc.equal(table["ChargeCategory"], "Usage")))
 
 

@@ -1,4 +1,4 @@
-"""Commitments: what was used, wasted and bought; how much usage they covered; what all discounts saved."""
+"""Commitments used, wasted and bought; how much usage they covered; what all discounts saved."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ KINDS = ("CommitmentDiscountName", "CommitmentDiscountType", "CommitmentDiscount
 def commitment_use(commitments: pa.Table, currency: str) -> list[CommitmentUse]:
     """Each commitment, the greatest waste first.
 
-    FOCUS 1.2: the effective cost of a commitment's Usage rows, Used and Unused, amortises its purchases.
+    FOCUS 1.2: the effective cost of a commitment's Usage rows, Used and Unused, amortises its
+    purchases.
     """
     keys = ["CommitmentDiscountId", *KINDS, "CommitmentDiscountStatus", "ChargeCategory"]
     sums: dict[str, dict[str, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
@@ -75,8 +76,8 @@ def commitment_coverage(daily: pa.Table, currency: str) -> CommitmentCoverage | 
 def savings(daily: pa.Table, currency: str) -> Savings | None:
     """From list price to effective cost, over Usage rows; None where the bill has no list prices.
 
-    Corrections are left out: FOCUS lets their list cost be anything. Unused commitments have an effective cost and no
-    list cost, so waste lowers the savings, as it should.
+    Corrections are left out: FOCUS lets their list cost be anything. Unused commitments have an
+    effective cost and no list cost, so waste lowers the savings, as it should.
     """
     used = usage(daily)
     listed, contracted = total(used, "ListCost"), total(used, "ContractedCost")

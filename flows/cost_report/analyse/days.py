@@ -1,4 +1,4 @@
-"""Which days may be compared: the period's, those whose cost is complete, and those that a bill covers at all."""
+"""Which days may be compared: those of the period, the complete ones, and those a bill covers."""
 
 from __future__ import annotations
 
@@ -22,13 +22,9 @@ class Days:
 
     first: date  # of the billing period
     last: date
-    seen: (
-        date | None
-    )  # newest day with usage in the period (with any charge, where there is no usage)
+    seen: date | None  # newest day with usage in the period, or with any charge if none has usage
     complete: date | None  # newest day whose cost is complete
-    covered: frozenset[
-        date
-    ]  # complete days that some bill covers: a day without a row cost nothing
+    covered: frozenset[date]  # complete days of some bill: one without a row cost nothing
 
     @property
     def in_month(self) -> int:

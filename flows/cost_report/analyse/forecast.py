@@ -1,4 +1,4 @@
-"""Where the month will end: what is known, what the daily charges will add, and monthly charges still to come."""
+"""Where the month will end: what is known, what days will add, and monthly charges to come."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from flows.cost_report.analyse.days import DAY, Days, month_before, span
 from flows.cost_report.analyse.lumps import KEYS, Lump, split, to_come
 from flows.cost_report.analyse.projection import ENOUGH, Projector
-from flows.cost_report.analyse.series import daily_matrix, weekdays
+from flows.cost_report.analyse.series import WEEK, daily_matrix, weekdays
 from flows.cost_report.analyse.sums import (
     CENT,
     ZERO,
@@ -145,7 +145,7 @@ def _up_to(daily: pa.Table, as_of: date) -> pa.Table:
 def _known_ahead(
     daily: pa.Table, rhythmic: pa.Table, days: Days, measure: str
 ) -> dict[date, Decimal]:
-    """Charges without a daily rhythm that are dated after the newest complete day: they are known already."""
+    """Charges without a daily rhythm, dated after the newest complete day: they are known."""
     first = days.remaining[0]
     ahead = sums_of(between(daily, first, date.max), ["ChargeDate"], measure)
     rhythm = sums_of(between(rhythmic, first, days.last), ["ChargeDate"], measure)
@@ -183,7 +183,7 @@ def _with_lumps(
 
 
 def back_test(projector: Projector, tail: list[date], days: Days) -> BackTest:
-    """Forecast past months again from the days that were known then; months are those that the series holds in full."""
+    """Forecast the past months that the series holds in full, from the days known then."""
     errors: list[float] = []
     inside: list[bool] = []
     place = {day: at for at, day in enumerate(tail)}
@@ -209,11 +209,10 @@ def _method(projector: Projector, coming: list[Lump]) -> str:
     used = projector.fits[-1]
     trend = ""
     if used.slope and used.level:
-        trend = f", with the trend of the last twelve weeks, halved ({used.slope * 7 / abs(used.level):+.1%} a week)"
-    lumps = (
-        ", plus monthly charges that earlier months had and this one has not yet" if coming else ""
-    )
+        a_week = used.slope * WEEK / abs(used.level)
+        trend = f", with half the trend of the last twelve weeks ({a_week:+.1%} a week)"
+    lumps = ", plus the monthly charges of earlier months that have not come yet" if coming else ""
     return (
-        f"The mean of the last four weeks by weekday{trend}{lumps}; the 80 % interval comes from how far off the same "
-        "method was two weeks ahead of every past day."
+        f"The mean of the last four weeks by weekday{trend}{lumps}; the 80 % interval comes from "
+        "how far off the same method was two weeks ahead of every past day."
     )

@@ -1,6 +1,7 @@
 """Charges without a daily rhythm: monthly purchases, support, tax, credits, refunds, corrections.
 
-What was charged is known; what is still to come is taken from earlier months, and only where every one of them had it.
+What was charged is known; what is still to come is taken from earlier months, and only where every
+one of them had it.
 """
 
 from __future__ import annotations
@@ -35,8 +36,9 @@ class Lump:
 def split(charges: pa.Table, days: Days) -> tuple[pa.Table, pa.Table]:
     """Charges with a daily rhythm, and the others.
 
-    The rhythm is that of usage, and of what was charged on at least half of the last four weeks' days: a savings plan's
-    fee, a credit. Corrections never have one: they are about a month that is over.
+    The rhythm is that of usage, and of what was charged on at least half of the last four weeks'
+    days: a savings plan's fee, a credit. Corrections never have one: they are about a month that is
+    over.
     """
     assert days.complete is not None
     first = days.complete - DAY * (RHYTHM - 1)
@@ -80,7 +82,8 @@ def to_come(lumps: pa.Table, days: Days, cost: str, growth: Decimal) -> list[Lum
     for key in sorted(last_day, key=lambda key: (text(key[0]), text(key[1]))):
         amounts = [per_month[first][key] for first, _ in months]
         so_far = per_month[days.first][key]
-        # One earlier month cannot tell a monthly charge from one that came once, unless it has come again.
+        # One earlier month cannot tell a monthly charge from one that came once, unless it has come
+        # again.
         confirmed = len(months) > 1 or so_far != 0 or key[0] == "Tax"
         if key[0] in RECURRING and confirmed and all(amounts):
             expected = amounts[0] * growth if key[0] == "Tax" else amounts[0]

@@ -60,8 +60,8 @@ def comparisons(
 def _of_a_month(charges: pa.Table, days: Days) -> pa.Table:
     """What can be compared over months: all but tax and corrections.
 
-    While the month runs, purchases dated the 1st are left out, too: a month's fee, like that of support, is dated the 1st
-    and grows from day to day.
+    While the month runs, purchases dated the 1st are left out, too: a month's fee, like that of
+    support, is dated the 1st and grows from day to day.
     """
     charges = not_corrected(charges)
     category = charges["ChargeCategory"]

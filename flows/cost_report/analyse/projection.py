@@ -1,11 +1,12 @@
-"""From a daily series to the days ahead: recent level x weekday profile, plus trend; and how wrong that was before.
+"""From a daily series to the days ahead, and how far off that was before.
 
     day ahead = (mean of the last four weeks + trend) x weekday profile
 
-The trend is half of the Theil-Sen slope of the last twelve weeks, used only where Mann and Kendall's test supports it: half,
-because trends seldom last, and damped ones have won every large forecasting competition. The interval
-comes from the errors that the same method makes when it is applied again to every past day ("rolling origin"), with
-Student's t for the number of errors that do not overlap.
+The trend is half of the Theil-Sen slope of the last twelve weeks, used only where Mann and
+Kendall's test supports it: half, because trends seldom last (in the M competitions damped trends
+did better than full ones). The interval comes from the errors that the same method makes when it is
+applied again to every past day ("rolling origin"), with Student's t for the number of errors that
+do not overlap.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ ENOUGH = (
     6 * WEEK
 )  # days without which there is no forecast: half to make one from, half to see how far off it is
 
-# Student's t, 90th percentile (an 80 % interval is two-sided), by degrees of freedom; the last is the normal's.
+# Student's t, 90th percentile (an 80 % interval is two-sided), by degrees of freedom; the last is
+# the normal's.
 T90: tuple[tuple[float, float], ...] = (
     *((1, 3.0777), (2, 1.8856), (3, 1.6377), (4, 1.5332), (5, 1.4759), (6, 1.4398), (8, 1.3968)),
     *((10, 1.3722), (15, 1.3406), (20, 1.3253), (30, 1.3104), (60, 1.2958), (math.inf, 1.2816)),
@@ -65,7 +67,9 @@ def fit(values: Floats, weekday: npt.NDArray[np.intp]) -> Fit:
 
 
 def trend(values: Floats) -> float:
-    """The median slope between days at least a week apart; 0 where too few days or no test supports it."""
+    """The median slope between days at least a week apart; 0 where too few days or no test supports
+    it.
+    """
     count = len(values)
     if count < LEAST_TREND:
         return 0.0
@@ -80,7 +84,7 @@ def trend(values: Floats) -> float:
 
 
 def t90(freedom: float) -> float:
-    """Student's t for an 80 % interval, interpolated in 1 / degrees of freedom; at least one degree."""
+    """Student's t for an 80 % interval, interpolated in 1 / degrees of freedom (at least one)."""
     steps = [1 / known for known, _ in reversed(T90)]
     return float(np.interp(1 / max(freedom, 1.0), steps, [value for _, value in reversed(T90)]))
 
@@ -106,8 +110,10 @@ class Projector:
     def half_width(self, origin: int, days: int) -> float:
         """Half of the 80 % interval of the sum of `days` days from `origin` on, in currency units.
 
-        The error is measured on the mean cost of the next two weeks (fewer, where fewer remain or little is known), and
-        taken to be as large for the days after: errors over a whole month overlap too much to count.
+        The error is measured on the mean cost of the next two weeks (fewer, where fewer remain or
+        little is known), and taken to be as large for the days after: errors over a whole month
+        overlap too much to count. They are errors of forecasts, about zero, so nothing has to be
+        added for the level being an estimate.
         """
         span = max(1, min(days, ERROR_SPAN, (origin - LEAST_FIT) // 2))
         errors = [
@@ -117,4 +123,4 @@ class Projector:
         ]
         apart = 1 + (len(errors) - 1) / span  # how many do not overlap
         typical = math.sqrt(float(np.mean(np.square(errors)))) / span
-        return t90(apart) * typical * math.sqrt(1 + 1 / apart) * days
+        return t90(apart) * typical * days

@@ -1,4 +1,4 @@
-"""Daily costs as floats, for statistics only: the way from an exact roll-up to a baseline, and never back to a total."""
+"""Daily costs as floats, for statistics only: from an exact roll-up, and never back to a total."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ WEEK = 7
 
 
 def daily_matrix(charges: pa.Table, days: Days, dimension: str | None, cost: str) -> pd.DataFrame:
-    """Cost per day (rows: every day from the first covered one to the newest seen) and member (columns, sorted).
+    """Cost per day (rows: from the first covered one to the newest seen) and member (columns).
 
-    A covered day without a row cost 0.0; a day that no bill covers is NaN. The newest day of a bill that is still
-    filling up holds what there is so far. Without a dimension: one column, ''.
+    A covered day without a row cost 0.0; a day that no bill covers is NaN. The newest day of a bill
+    that is still filling up holds what there is so far. Without a dimension: one column, ''.
     """
     last = days.seen
     first = min(days.covered, default=last)
@@ -35,9 +35,13 @@ def daily_matrix(charges: pa.Table, days: Days, dimension: str | None, cost: str
     members = [text(member) for member in sums[dimension].to_pylist()] if dimension else [""]
     columns = pd.Index(sorted(set(members)), dtype=object)
     at_day = np.asarray(pc.subtract(sums["ChargeDate"].cast(pa.int32()), _number(first)))
-    at_member = columns.get_indexer(members) if dimension else np.zeros(len(sums), dtype=np.intp)
+    at_member = (
+        columns.get_indexer(pd.Index(members, dtype=object))
+        if dimension
+        else np.zeros(len(sums), dtype=np.intp)
+    )
     values = np.zeros((len(index), len(columns)))
-    values[at_day, at_member] = np.asarray(sums[cost].cast(pa.float64()))
+    np.add.at(values, (at_day, at_member), np.asarray(sums[cost].cast(pa.float64())))
     values[[day not in days.covered and day != last for day in index]] = np.nan
     return pd.DataFrame(values, index=pd.Index(index, dtype=object), columns=columns)
 
@@ -53,7 +57,10 @@ def weekdays(index: list[date]) -> npt.NDArray[np.intp]:
 
 
 def median(values: Floats, axis: int = 0) -> Floats:
-    """Median along an axis, NaN left out; NaN where nothing is left. (numpy's warns about that, and is slow.)"""
+    """Median along an axis, NaN left out; NaN where nothing is left.
+
+    numpy's own warns about that, and is slow.
+    """
     ordered = np.sort(values, axis=axis)  # NaN last
     count = np.expand_dims(np.sum(~np.isnan(values), axis=axis), axis)
     if values.shape[axis] == 0:
@@ -67,8 +74,8 @@ def median(values: Floats, axis: int = 0) -> Floats:
 def weekday_profile(values: Floats, weekday: npt.NDArray[np.intp]) -> Floats:
     """What each weekday costs, relative to the mean weekday: shape (7, members).
 
-    `values`: consecutive days, shape (days, members). The median of each weekday over the whole weeks; all 1 for a member
-    of which a weekday was not seen twice, or that cost nothing.
+    `values`: consecutive days, shape (days, members). The median of each weekday over the whole
+    weeks; all 1 for a member of which a weekday was not seen twice, or that cost nothing.
     """
     start = len(values) % WEEK
     weeks = values[start:].reshape(-1, WEEK, values.shape[1])

@@ -47,7 +47,9 @@ def names(tables: Iterable[pa.Table], dimension: str) -> dict[str, str]:
 
 
 def shares(daily: pa.Table, days: Days, currency: str) -> list[Share]:
-    """Each member of each dimension that the bill has, dearest first. They add up to the bill, to the last digit."""
+    """Each member of each dimension that the bill has, dearest first. They add up to the bill, to
+    the last digit.
+    """
     found: list[Share] = []
     everything = total(daily, "EffectiveCost")
     for dimension in DIMENSIONS:
@@ -82,9 +84,11 @@ def _members(
 
 
 def daily_costs(daily: pa.Table, days: Days, currency: str) -> list[DailyCost]:
-    """Every day of the period up to the newest one seen × the dearest service categories and the rest.
+    """Every day of the period up to the newest one seen × the dearest service categories and the
+    rest.
 
-    Charges dated outside the billing period (late charges, corrections) are in the totals and on no day.
+    Charges dated outside the billing period (late charges, corrections) are in the totals and on no
+    day.
     """
     inside = between(daily, days.first, days.last)
     by_category = sums_of(inside, ["ServiceCategory"], "EffectiveCost")

@@ -1,7 +1,7 @@
-"""Exact sums of the roll-ups, made by pyarrow: the only place where an amount is added up on its way to a total.
+"""Exact sums of the roll-ups, made by pyarrow: no amount becomes a float on its way to a total.
 
-Amounts stay `decimal128(38, 18)` in Arrow and `Decimal` in Python. Python's default context keeps 28 digits, which 18
-decimals leave too few of, so `analyse()` works inside `exactly()`.
+Amounts stay `decimal128(38, 18)` in Arrow and `Decimal` in Python. Python's default context keeps
+28 digits, which 18 decimals leave too few of, so `analyse()` works inside `exactly()`.
 """
 
 from __future__ import annotations

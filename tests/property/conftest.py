@@ -1,0 +1,3 @@
+"""Importing it sets hypothesis up, before any test is defined."""
+
+from tests.unit import examples as examples
