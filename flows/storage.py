@@ -17,6 +17,7 @@ import io
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -54,6 +55,10 @@ class Storage(Protocol):
         """The file's bytes as a seekable stream; its `raw` reads just what is asked for."""
         ...
 
+    def copy(self, name: str) -> AbstractContextManager[Path]:
+        """The whole file on the local disk, for as long as the context lasts."""
+        ...
+
     def write(self, name: str, content: bytes) -> None: ...
 
     def delete(self, name: str) -> None:
@@ -77,6 +82,13 @@ def storage(location: str) -> Storage:
             fix="name a local path or s3://bucket/prefix",
         )
     return Local(location.removeprefix("file://"))
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether an error is the network's or S3's, and may not come again."""
+    return isinstance(error, ConnectionError | TimeoutError) or type(error).__module__.startswith(
+        ("botocore.", "urllib3.")
+    )
 
 
 # --- local folders -------------------------------------------------------------------------------
@@ -111,6 +123,11 @@ class Local:
             return self._path(name).open("rb")
         except OSError as error:
             raise self._problem(error, name, "read") from error
+
+    @contextlib.contextmanager
+    def copy(self, name: str) -> Iterator[Path]:
+        self.open(name).close()  # says what is wrong, if it cannot be read
+        yield self._path(name)
 
     def write(self, name: str, content: bytes) -> None:
         path = self._path(name)
@@ -212,6 +229,26 @@ class S3:
         with self._problems("read", name):
             size = _client().head_object(Bucket=self.bucket, Key=self._key(name))["ContentLength"]
         return io.BufferedReader(_Ranges(self, name, size), buffer_size=_RANGE)
+
+    @contextlib.contextmanager
+    def copy(self, name: str) -> Iterator[Path]:
+        # Many ranged reads of half a bill take longer than one download of all of it, and boto3
+        # takes up a download where it broke off.
+        with tempfile.NamedTemporaryFile(prefix="nightshift-") as file:
+            try:
+                with self._problems("read", name):
+                    _client().download_fileobj(self.bucket, self._key(name), file)
+                file.flush()
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+                raise Problem(
+                    f"no room on the disk for a copy of {self.address(name)}",
+                    where={"folder": tempfile.gettempdir()},
+                    detail=error.strerror or "",
+                    fix="free some room there, or name another folder in TMPDIR",
+                ) from error
+            yield Path(file.name)
 
     def write(self, name: str, content: bytes) -> None:
         with self._problems("write", name):

@@ -12,7 +12,7 @@ import atexit
 import logging
 import os
 import sys
-from typing import Any
+from typing import Any, TextIO
 
 DESCRIPTION = """\
 Reads a bill in the FOCUS format and publishes a report of where the money goes.
@@ -40,8 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
-    last_words: list[str] = []
-    atexit.register(lambda: [print(word) for word in last_words])  # after Prefect's own
+    last_words: list[tuple[str, TextIO]] = []  # after Prefect's own
+    atexit.register(lambda: [print(words, file=stream) for words, stream in last_words])
 
     from flows.cost_report.flow import cost_report
     from flows.cost_report.publish import Published
@@ -55,12 +55,11 @@ def main(arguments: list[str] | None = None) -> int:
     result: Any = state.result(raise_on_failure=False)
     if isinstance(result, Published):
         what = "nothing new" if state.name == "Unchanged" else "report"
-        last_words.append(f"{what}: {result.report}")
+        last_words.append((f"{what}: {result.report}", sys.stdout))
         return 0
     if not isinstance(result, Problem):
-        print(f"error: the run ended {state.name}: {state.message}", file=sys.stderr)
-    else:
-        print(f"error: {result}", file=sys.stderr)
+        result = f"the run ended {state.name}: {state.message}"
+    last_words.append((f"error: {result}", sys.stderr))
     return 1
 
 

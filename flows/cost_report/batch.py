@@ -10,21 +10,19 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from flows.cost_report import exact
 from flows.cost_report.columns import NUMBERS, TAGS, TIMES
 from flows.cost_report.exact import Floats, Ints, Mask, Money, null_mask, view
-from flows.cost_report.group import Coded, Codes, group
+from flows.cost_report.group import Coded, Codes, Interner
 from flows.cost_report.tables import COSTS
 from flows.problem import Problem
 
@@ -64,19 +62,15 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Tags:
-    """The tags of each row, one row after the other, as numbers into `keys` and `values`."""
+    """The tags of each row, one row after the other."""
 
     lengths: Ints  # how many tags each row has
-    pairs: Codes  # their pair numbers, row by row
-    keys: list[str]  # by pair number
-    values: list[str]
+    keys: Coded  # their keys and values, row by row
+    values: Coded
 
     def take(self, rows: Mask) -> Tags:
-        return replace(self, lengths=self.lengths[rows], pairs=self.pairs[self.per_tag(rows)])
-
-    def per_tag(self, of_row: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Something each row has, for each of its tags."""
-        return np.repeat(of_row, self.lengths)
+        tags = np.repeat(rows, self.lengths)
+        return Tags(self.lengths[rows], self.keys.take(tags), self.values.take(tags))
 
 
 @dataclass(frozen=True)
@@ -107,7 +101,7 @@ class Batch:
                 "" if is_null else str(exact.amount(exact.total(money.take(slice(row, row + 1)))))
             )
         if name in self.times:
-            return f"{np.datetime64(int(self.times[name][row]), 'ms').astype('datetime64[s]')}Z"
+            return _iso(self.times[name][row])
         if name in self.numbers:
             numbers = self.numbers[name]
             is_null = numbers.null is not None and numbers.null[row]
@@ -226,7 +220,9 @@ def _times(array: pa.Array, name: str, place: Place) -> Ints:
         instants = view(array.cast(pa.timestamp("ms"), safe=False).cast(pa.int64()), np.int64)
         if instants.size and not (instants.min() >= _FIRST and instants.max() < _END):
             row = int(np.argmax((instants < _FIRST) | (instants >= _END)))
-            raise _not_time(array[row], "it is in no year that a bill is about", name, place, row)
+            raise _not_time(
+                _iso(instants[row]), "it is in no year that a bill is about", name, place, row
+            )
         return instants
     coded = _coded(array)
     instants = np.zeros(len(coded.values), dtype=np.int64)
@@ -238,6 +234,10 @@ def _times(array: pa.Array, name: str, place: Place) -> Ints:
             raise _not_time(text, "it is not a date in ISO 8601 of our times", name, place, row)
         instants[code] = instant
     return instants[coded.codes]
+
+
+def _iso(milliseconds: np.int64) -> str:
+    return f"{np.datetime64(int(milliseconds), 'ms').astype('datetime64[s]')}Z"
 
 
 @lru_cache(maxsize=4096)  # a month has at most 745 hours, and every batch repeats them
@@ -335,36 +335,31 @@ def _tags_of_map(array: pa.MapArray) -> Tags:
             side.slice(offsets[0], offsets[-1] - offsets[0]) for side in (array.keys, array.items)
         )
     )
-    key_codes, item_codes = _codes(keys), _codes(items)
-    lengths = np.diff(offsets).astype(np.int64)
-    last = _last_of_each_key(key_codes, lengths)
-    if last is not None:
-        lengths = np.bincount(
-            np.repeat(np.arange(len(lengths)), lengths)[last], minlength=len(lengths)
-        )
-        key_codes, item_codes = key_codes[last], item_codes[last]
-    sizes = len(keys.dictionary) + 1, len(items.dictionary) + 1
-    groups = group(list(zip((key_codes, item_codes), sizes, strict=True)), len(key_codes))
-    names, values = ([None, *side.dictionary.to_pylist()] for side in (keys, items))
-    return Tags(
-        lengths,
-        groups.of_row.astype(np.int32),
-        [names[code] or "" for code in groups.codes[0]],
-        [values[code] or "" for code in groups.codes[1]],
+    tags = Tags(
+        np.diff(offsets).astype(np.int64),
+        *(Coded(_codes(side), [None, *side.dictionary.to_pylist()]) for side in (keys, items)),
     )
+    last = _last_of_each_key(tags)
+    if last is None:
+        return tags
+    row = np.repeat(np.arange(len(array)), tags.lengths)[last]
+    lengths = np.bincount(row, minlength=len(array))
+    return Tags(lengths, tags.keys.take(last), tags.values.take(last))
 
 
-def _last_of_each_key(keys: Codes, lengths: Ints) -> Mask | None:
+def _last_of_each_key(tags: Tags) -> Mask | None:
     """Which tags to keep where a row names a key twice: the last, as in JSON. None: no row does."""
-    if not keys.size:
+    keys, lengths = tags.keys.codes, tags.lengths
+    if keys.size < 2:
         return None
+    # Most writers give every row's keys in one order: codes that only rise within a row are proof.
+    falls = keys[1:] <= keys[:-1]
     starts = (np.cumsum(lengths) - lengths)[lengths > 0]
-    if keys.max() < 62:  # a bit per key: adding them up equals or-ing them only if none is twice
-        bits = np.int64(1) << keys.astype(np.int64)
-        if np.array_equal(np.add.reduceat(bits, starts), np.bitwise_or.reduceat(bits, starts)):
-            return None
+    falls[starts[1:] - 1] = False
+    if not falls.any():
+        return None
     row = np.repeat(np.arange(len(lengths)), lengths)
-    row_and_key = row * (int(keys.max()) + 1) + keys
+    row_and_key = row * len(tags.keys.values) + keys
     _, first_from_behind = np.unique(row_and_key[::-1], return_index=True)
     if len(first_from_behind) == len(keys):
         return None
@@ -375,8 +370,8 @@ def _last_of_each_key(keys: Codes, lengths: Ints) -> Mask | None:
 
 def _tags_of_json(array: pa.Array, place: Place) -> Tags:
     coded = _coded(array)
-    numbers: dict[tuple[str, str], int] = {}
-    sets: list[list[int]] = []
+    names, values = Interner(), Interner()
+    sets: list[list[tuple[int, int]]] = []
     used = np.bincount(coded.codes, minlength=len(coded.values)) > 0
     for code, text in enumerate(coded.values):
         pairs = _parse_tags(text) if used[code] and text is not None else ()
@@ -388,20 +383,15 @@ def _tags_of_json(array: pa.Array, place: Place) -> Tags:
                 value=text,
                 fix='write tags as FOCUS does: {"key": "value", …}, or leave the cell empty',
             )
-        sets.append([numbers.setdefault(pair, len(numbers)) for pair in pairs])
+        sets.append([(names.code(key), values.code(value)) for key, value in pairs])
     # Each row's tags are those of its set: spread the sets over the rows without a loop.
     sizes = np.array([len(pairs) for pairs in sets], dtype=np.int64)
     starts = np.cumsum(sizes) - sizes
     lengths = sizes[coded.codes]
     before = np.cumsum(lengths) - lengths
     at = np.arange(lengths.sum()) + np.repeat(starts[coded.codes] - before, lengths)
-    flat = np.array([pair for pairs in sets for pair in pairs], dtype=np.int32)
-    return Tags(
-        lengths,
-        flat[at],
-        [key for key, _ in numbers],
-        [value for _, value in numbers],
-    )
+    flat = np.array([pair for pairs in sets for pair in pairs], dtype=np.int32).reshape(-1, 2)
+    return Tags(lengths, Coded(flat[at, 0], names.values), Coded(flat[at, 1], values.values))
 
 
 @lru_cache(maxsize=65536)

@@ -57,5 +57,5 @@ def version(names: set[str]) -> str:
     return next((v for v, marks in INTRODUCED if names.intersection(marks)), "1.0")
 
 
-ADDED_UP = frozenset({*REQUIRED, *KEY_TEXTS, TAGS})
-WANTED = frozenset({*ADDED_UP, *RULE_TEXTS, *NUMBERS})
+ADDED_UP = frozenset({*COSTS, "BillingPeriodStart", "ChargePeriodStart", *KEY_TEXTS, TAGS})
+WANTED = frozenset({*ADDED_UP, *TIMES, *RULE_TEXTS, *NUMBERS})

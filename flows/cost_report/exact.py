@@ -31,29 +31,40 @@ LIMIT = (
     1e15  # an amount at or above it is refused: a double no longer holds a tenth of a cent there
 )
 AS_WRITTEN = pa.decimal128(33, 18)  # 15 whole digits, 18 decimals: the most that text may hold
-MOST_ROWS = 900_000  # of a batch: then its units below one stay under 2^53 in all
 
 _UNIT = 10**10
 _EXACT = float(2**53)
+_SAFE = _EXACT * 0.99  # bounds are float sums themselves
 
 
 @dataclass(frozen=True)
 class Money:
     """One cost column of one batch: limbs of equal length, null as zero, and where it was null.
 
-    Without `whole`, `units` holds the entire amount to 10^-10.
+    Without `whole`, `units` holds the entire amount to 10^-10. `bound` is no less than what the
+    magnitudes of any of the limbs add up to: below 2^53 they can be added as they are.
     """
 
     units: Floats
+    bound: float
     whole: Floats | None = None
     rest: Floats | None = None
     null: Mask | None = None
 
     def take(self, rows: Mask | slice) -> Money:
+        """Some of the rows."""
+        return self._pick(rows, 1)
+
+    def repeat(self, rows: npt.NDArray[np.intp], most: int) -> Money:
+        """Rows by number, each at most `most` times."""
+        return self._pick(rows, most)
+
+    def _pick(self, rows: Any, most: int) -> Money:
         def some(limb: npt.NDArray[Any] | None) -> Any:
             return None if limb is None else limb[rows]
 
-        return Money(self.units[rows], some(self.whole), some(self.rest), some(self.null))
+        whole, rest, null = some(self.whole), some(self.rest), some(self.null)
+        return Money(self.units[rows], self.bound * most, whole, rest, null)
 
     def as_floats(self) -> Floats:
         """The amounts to double precision, for comparisons with a tolerance; never for totals."""
@@ -72,11 +83,12 @@ def from_doubles(values: Floats, null: Mask | None = None) -> Money:
     near = np.flatnonzero(np.abs(np.abs(scaled, out=scaled) - 0.5) < 1e-5)
     if near.size:
         units[near] = _round_exactly(fraction[near])
-    if np.abs(values).sum() * _UNIT < _EXACT * 0.99:
+    magnitude = float(np.abs(values).sum()) + 1
+    if magnitude * _UNIT < _SAFE:
         whole *= 1e10
         units += whole
-        return Money(units, null=null)
-    return Money(units, whole, null=null)
+        return Money(units, magnitude * _UNIT, null=null)
+    return Money(units, max(magnitude, values.size * float(_UNIT)), whole, null=null)
 
 
 def _round_exactly(fraction: Floats) -> Floats:
@@ -100,9 +112,11 @@ def from_decimals(values: pa.Array) -> Money:
     words = np.frombuffer(fraction.buffers()[1], dtype=np.int64)[::2]  # |fraction| < 10^18 < 2^63
     below = words[fraction.offset : fraction.offset + len(fraction)]
     units = (np.abs(below) // 10**8) * np.sign(below)
+    wholes = view(whole.cast(pa.int64()), np.int64).astype(np.float64)
     return Money(
         units.astype(np.float64),
-        view(whole.cast(pa.int64()), np.int64).astype(np.float64),
+        max(float(np.abs(wholes).sum()), len(values) * float(_UNIT)),
+        wholes,
         (below - units * 10**8).astype(np.float64),
         null,
     )
@@ -110,8 +124,9 @@ def from_decimals(values: pa.Array) -> Money:
 
 def total(money: Money) -> int:
     """The sum in units of 10^-18."""
+    add = _sum if money.bound < _SAFE else _sum_in_halves
     return sum(
-        _sum(limb) * scale
+        add(limb) * scale
         for limb, scale in ((money.whole, 10**18), (money.units, 10**8), (money.rest, 1))
         if limb is not None
     )
@@ -131,7 +146,7 @@ def sum_by(money: Money, groups: npt.NDArray[np.intp], count: int) -> Ints:
     for sum_, limb in zip(sums, (money.whole, money.units, money.rest), strict=True):
         if limb is None:
             continue
-        if np.abs(limb).sum() < _EXACT * 0.99:
+        if money.bound < _SAFE:
             sum_[:] = np.bincount(groups, weights=limb, minlength=count)
         else:
             np.add.at(sum_, groups, limb.astype(np.int64))
@@ -164,9 +179,11 @@ def _as_decimal(values: Ints, scale: int) -> pa.Array:
 
 
 def _sum(limb: Floats) -> int:
-    if np.abs(limb).sum() < _EXACT * 0.99:
-        return int(limb.sum())
-    # Two halves of 26 bits, each of which adds up exactly; the sum may outgrow an int64.
+    return int(limb.sum())
+
+
+def _sum_in_halves(limb: Floats) -> int:
+    """Each half of a limb's bits adds up exactly; the sum may outgrow an int64."""
     high = np.trunc(limb / 2**26)
     low = limb - high * 2**26
     return int(high.astype(np.int64).sum()) * 2**26 + int(low.astype(np.int64).sum())

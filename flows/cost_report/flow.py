@@ -25,6 +25,7 @@ from prefect.tasks import exponential_backoff
 
 from flows.data import Destination, Source
 from flows.problem import Problem
+from flows.storage import may_pass
 
 # pyarrow and pandas are imported by the step that needs them: an unchanged bill needs neither.
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ REREADS = 2  # when a refresh replaces the bill under our hands
 def _is_io(_task: Any, _run: TaskRun, state: State[Any]) -> bool:
     """Retry what may pass by itself: the network and S3, never a wrong bill."""
     error = state.result(raise_on_failure=False)
-    return isinstance(error, OSError) or type(error).__module__.startswith(("botocore", "urllib3"))
+    return isinstance(error, OSError) or may_pass(error)
 
 
 # Nothing is cached or persisted: a bill's roll-ups are large, and the published report is the
@@ -76,9 +77,14 @@ def cost_report(
         return Completed(name="Unchanged", message=f"already published: {known.report}", data=known)
 
     for _ in range(1 + REREADS):
-        scan = read(bill.execution)
-        if not changed(bill.execution):
-            break
+        try:
+            scan = read(bill.execution)
+        except Problem:
+            if not changed(bill.execution):
+                raise
+        else:
+            if not changed(bill.execution):
+                break
         log.warning("the export was refreshed while it was read: reading it again")
         bill = locate(source, bill.execution.period)
     else:

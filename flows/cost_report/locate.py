@@ -30,6 +30,7 @@ _PARTITION = re.compile(r"(?:^|/)billing_period=(\d{4}-\d{2})(?:-\d{2})?(?:/|$)"
 _MANIFEST = re.compile(
     r"^(.*/)?metadata/billing_period=(\d{4}-\d{2})(?:-\d{2})?/.*manifest\.json$", re.IGNORECASE
 )
+_REPORT = re.compile(r"(?:^|/)billing_period=\d{4}-\d{2}/execution=[^/]+/")  # our own, see publish
 _PERIOD = re.compile(r"\d{4}-(0[1-9]|1[0-2])")
 
 
@@ -157,7 +158,7 @@ def _read_manifest(
             fix="run again in a few minutes: AWS may be writing it; otherwise refresh the export",
         ) from error
     root = _MANIFEST.findall(manifest.name)[0][0]
-    files = []
+    files: dict[str, Stored] = {}  # each once, however often the manifest names it
     for data_file in data_files:
         # The manifest gives s3:// addresses. Whatever bucket a copy lies in, the part from data/ on
         # is the same, and reading that part below the source keeps the job inside what its role may
@@ -173,19 +174,19 @@ def _read_manifest(
                 fix="run again in a few minutes: a refresh may be under way; if this is a copy, "
                 "copy every file",
             )
-        files.append(stored)
+        files[stored.name] = stored
     execution = body.get("executionId") or hashlib.sha256(content).hexdigest()[:32]
     return Execution(
         period,
         _safe(str(execution)),
-        tuple(BillFile(store, f.name, f.size) for f in files),
+        tuple(BillFile(store, f.name, f.size) for f in files.values()),
         store.location,
-        ((manifest.name, manifest.version), *((f.name, f.version) for f in files)),
+        ((manifest.name, manifest.version), *((f.name, f.version) for f in files.values())),
     )
 
 
 def _data_files(entries: list[object]) -> list[str]:
-    """The files that a manifest names, each once."""
+    """The files that a manifest names."""
     files = []
     for entry in entries:
         if not isinstance(entry, str) or "/data/" not in f"/{entry}":
@@ -193,14 +194,18 @@ def _data_files(entries: list[object]) -> list[str]:
         files.append(entry)
     if not files:
         raise ValueError("it names no file")
-    return list(dict.fromkeys(files))
+    return files
 
 
 # --- plain FOCUS files ---------------------------------------------------------------------------
 
 
 def _plain(store: Storage, stored: list[Stored], period: str | None) -> Bill:
-    bills = [f for f in stored if store.address(f.name).lower().endswith(read.SUFFIXES)]
+    bills = [
+        f
+        for f in stored
+        if store.address(f.name).lower().endswith(read.SUFFIXES) and not _REPORT.search(f.name)
+    ]
     if not bills:
         raise Problem(
             "there is no FOCUS file at this place",

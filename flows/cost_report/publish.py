@@ -56,10 +56,12 @@ def published_days(destination: str, execution: Execution) -> pa.Table | None:
     """
     if find_published(destination, execution) is None:
         return None
-    content = storage(destination).read(
-        _folder(execution.period, execution.id) + "daily_costs.parquet"
-    )
-    return None if content is None else pq.read_table(pa.BufferReader(content)).cast(DAILY)
+    name = _folder(execution.period, execution.id) + "daily_costs.parquet"
+    content = storage(destination).read(name)
+    try:
+        return None if content is None else pq.read_table(pa.BufferReader(content)).cast(DAILY)
+    except (pa.ArrowException, ValueError, KeyError):
+        return None  # damaged, or of an older version: the export has it still
 
 
 def publish(destination: str, period: str, execution_id: str, files: dict[str, bytes]) -> Published:
@@ -199,7 +201,7 @@ def _plain(value: object) -> object:
 
 def _csv(names: Sequence[str], rows: Iterable[object]) -> bytes:
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    writer = csv.writer(out)  # RFC 4180's line ends: with others a lone CR would go unquoted
     writer.writerow(names)
     for row in rows:
         writer.writerow([_cell(getattr(row, name)) for name in names])

@@ -109,7 +109,8 @@ def _price_times_quantity(price: str, cost: str) -> Callable[[Batch], Mask]:
         known &= ~_correction(batch)
         with np.errstate(over="ignore", invalid="ignore"):
             product = unit.values * quantity.values
-            return known & _unlike(product, batch.money[cost].as_floats())
+            unlike = _unlike(product, batch.money[cost].as_floats())
+        return known & (unlike | ~np.isfinite(product))
 
     return broken
 

@@ -30,6 +30,8 @@ from flows.cost_report.tables import (
 from flows.cost_report.tagged import TagSums
 from flows.problem import Problem
 
+_DAY = 86_400_000  # milliseconds
+
 Progress = Callable[[int, int], None]  # bytes read, bytes in all
 
 
@@ -290,7 +292,10 @@ def _by_span(instants: Ints, unit: Literal["D", "M"]) -> Coded:
     if unit == "M" and (instants == instants[0]).all():  # nearly always, and four times as fast
         month = str(instants[0].astype("datetime64[ms]").astype("datetime64[M]"))
         return Coded.constant(month, instants.size)
-    spans = instants.astype("datetime64[ms]").astype(f"datetime64[{unit}]").astype(np.int64)
+    if unit == "D":
+        spans = instants // _DAY
+    else:
+        spans = instants.astype("datetime64[ms]").astype("datetime64[M]").astype(np.int64)
     first, last = int(spans.min()), int(spans.max())
     names = np.arange(first, last + 1).astype(f"datetime64[{unit}]").astype(str)
     return Coded((spans - (first - 1)).astype(np.int32), [None, *names.tolist()])

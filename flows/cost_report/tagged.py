@@ -1,7 +1,7 @@
 """Cost per tag key and value, exactly, although a row has many tags.
 
-Tags come as numbered (key, value) pairs, so a batch is summed by pair number; their texts are
-looked at once per batch and pair.
+Keys and values come as codes, so a batch is summed by those; a pair's texts are looked at once per
+batch.
 """
 
 from __future__ import annotations
@@ -45,35 +45,38 @@ class TagSums:
         counts = np.bincount(of_row.of_row, minlength=of_row.count)
         sums = np.stack([exact.sum_by(cost, of_row.of_row, of_row.count) for cost in costs])
         self._sums.add(Partial([*recoded, nothing, nothing], counts, sums))
-        if tags is None or not tags.pairs.size:
+        if tags is None or not tags.keys.codes.size:
             return
 
-        row = tags.per_tag(np.arange(rows))
-        of_tag = group([(of_row.of_row[row], of_row.count), (tags.pairs, len(tags.keys))], len(row))
-        key, value = self._interned(tags, of_tag.codes[1])
+        row = np.repeat(np.arange(rows), tags.lengths)
+        keys = [(coded.codes, len(coded.values)) for coded in (tags.keys, tags.values)]
+        of_tag = group([(of_row.of_row[row], of_row.count), *keys], len(row))
+        member, *pairs = of_tag.codes
         counts = np.bincount(of_tag.of_row, minlength=of_tag.count)
+        most = int(tags.lengths.max())
         sums = np.stack(
-            [exact.sum_by(cost.take(row), of_tag.of_row, of_tag.count) for cost in costs]
+            [exact.sum_by(cost.repeat(row, most), of_tag.of_row, of_tag.count) for cost in costs]
         )
-        self._sums.add(
-            Partial([*(codes[of_tag.codes[0]] for codes in recoded), key, value], counts, sums)
-        )
+        codes = [*(codes[member] for codes in recoded), *self._interned(tags, *pairs)]
+        self._sums.add(Partial(codes, counts, sums))
 
-    def _interned(self, tags: Tags, pair: Ints) -> tuple[Codes, Codes]:
-        """The key and value codes of pair numbers, in the codes of the whole bill."""
-        keys, values = self._sums.interners[2:]
-        key_codes, value_codes = np.zeros((2, len(tags.keys)), dtype=np.int32)
-        for i in np.unique(pair):
-            key, value = tags.keys[i], tags.values[i]
+    def _interned(self, tags: Tags, keys: Ints, values: Ints) -> tuple[Codes, Codes]:
+        """The codes of a batch's keys and values in those of the whole bill."""
+        all_keys, all_values = self._sums.interners[2:]
+        codes = np.zeros((2, len(keys)), dtype=np.int32)
+        for i, (key_code, value_code) in enumerate(zip(keys, values, strict=True)):
+            key, value = tags.keys.values[key_code] or "", tags.values.values[value_code] or ""
             seen = self._values.setdefault(key, set())
             if key not in self._wide:
                 seen.add(value)
                 if len(seen) > MOST_VALUES:
                     self._wide.add(key)
                     seen.clear()
-            key_codes[i] = keys.code(key)
-            value_codes[i] = values.code(OTHER_VALUES if key in self._wide else value)
-        return key_codes[pair], value_codes[pair]
+            codes[:, i] = (
+                all_keys.code(key),
+                all_values.code(OTHER_VALUES if key in self._wide else value),
+            )
+        return codes[0], codes[1]
 
     def table(self) -> pa.Table:
         """TAGS: a line per value, and one with a null TagValue for what does not carry the key."""

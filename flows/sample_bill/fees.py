@@ -32,7 +32,7 @@ CORRECTED = ("Amazon Elastic Compute Cloud", "Amazon Simple Storage Service", "A
 
 
 def midnight(day: date) -> datetime:
-    return datetime(day.year, day.month, day.day)
+    return datetime(day.year, day.month, day.day)  # noqa: DTZ001 - AWS's times are naive UTC
 
 
 def invoice(period: Period, issuer: str) -> str | None:

@@ -33,7 +33,7 @@ class Execution:
 def execution(options: Options, period: Period, sequence: int = 0) -> Execution:
     """A refresh in the night after the last day it shows; its id follows from the options."""
     text = json.dumps([asdict(options), period.name, period.visible, sequence], sort_keys=True)
-    when = datetime(period.first.year, period.first.month, 1, 4, 17, 35)
+    when = datetime(period.first.year, period.first.month, 1, 4, 17, 35)  # noqa: DTZ001 - UTC
     when += timedelta(days=period.visible)
     return Execution(period, sequence, str(uuid.uuid5(uuid.NAMESPACE_OID, text)), when)
 

@@ -250,7 +250,7 @@ def usage_table(world: World, period: Period, rows: usage.Rows) -> pa.Table:
             ),
             ~covered,
         ),
-        "CommitmentDiscountStatus": lambda: per_plan(lambda plan: "Used"),
+        "CommitmentDiscountStatus": lambda: per_plan(lambda _: "Used"),
         "CommitmentDiscountType": lambda: per_plan(lambda plan: plan.type),
         "CommitmentDiscountUnit": lambda: per_plan(lambda plan: plan.unit),
         "ConsumedQuantity": lambda: quantity,

@@ -104,9 +104,7 @@ def _instant(when: datetime) -> str:
 def as_csv(rows: Sequence[Row], names: Iterable[str] | None = None) -> bytes:
     """CSV with a header; `names` chooses and orders the columns."""
     out = io.StringIO()
-    writer = csv.DictWriter(
-        out, list(names or rows[0]), extrasaction="ignore", lineterminator="\n"
-    )
+    writer = csv.DictWriter(out, list(names or rows[0]), extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return out.getvalue().encode()

@@ -85,7 +85,9 @@ def call(*arguments: str) -> Outcome:
     out, err = io.StringIO(), io.StringIO()
     at_exit: list[Callable[[], object]] = []
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        with mock.patch("flows.cost_report.__main__.atexit", SimpleNamespace(register=at_exit.append)):
+        with mock.patch(
+            "flows.cost_report.__main__.atexit", SimpleNamespace(register=at_exit.append)
+        ):
             status = main(list(arguments))
         for last in reversed(at_exit):
             last()

@@ -62,7 +62,9 @@ CURRENCIES = [
     charge(cost="8.08", BillingCurrency="EUR"),
 ]
 UNICODE = [
-    charge(ServiceName="Größe ☁️ 計算", SubAccountName="Zoë's \u202eaccount", Tags='{"équipe": "ñ"}'),
+    charge(
+        ServiceName="Größe ☁️ 計算", SubAccountName="Zoë's \u202eaccount", Tags='{"équipe": "ñ"}'
+    ),
     charge(ServiceName='quoted "name", with comma', SubAccountName="two\nlines"),
 ]
 SHUFFLED = random.Random(7).sample(list(ROWS[0]), len(ROWS[0]))  # noqa: S311
@@ -290,9 +292,7 @@ EVIL = "<script>alert(1)</script>"
 FORMULA = '=HYPERLINK("http://example.invalid","x")'
 
 
-def test_text_that_would_be_markup_or_a_formula(
-    call: Command, folder: Folder, out: Folder
-) -> None:
+def test_text_that_would_be_markup_or_a_formula(call: Command, folder: Folder, out: Folder) -> None:
     rows = [
         charge(f"2026-{month}-{day:02d}", cost, ServiceName=name, SubAccountName=name, Tags=tags)
         for month, cost in (("10", "10"), ("11", "20"))
@@ -333,9 +333,7 @@ FOCUS_1_0 = [name for name in ROWS[0] if name not in ("InvoiceId", "SkuMeter")]
 
 @pytest.mark.parametrize("create_new", [False, True], ids=["overwrite", "create-new"])
 @pytest.mark.parametrize("version", ["1.0", "1.2"])
-def test_exports(
-    version: str, create_new: bool, place: Place, call: Command, out: Folder
-) -> None:
+def test_exports(version: str, create_new: bool, place: Place, call: Command, out: Folder) -> None:
     """Both layouts and versions, Parquet and gzip, partitions spelt either way; a stale
     execution and a chunk that a shrinking refresh left behind are not read.
     """
@@ -387,9 +385,7 @@ def test_the_sample_bill(sample_bill: Path, call: Command, out: Folder) -> None:
     columns = ["BillingPeriodStart", "BillingCurrency", *bills.COSTS]
     rows = pq.read_table(file, columns=columns).to_pylist()
     expected = {
-        key: sum(
-            (Decimal(row[name]).quantize(Decimal("1e-10")) for row in rows), start=Decimal(0)
-        )
+        key: sum((Decimal(row[name]).quantize(Decimal("1e-10")) for row in rows), start=Decimal(0))
         for name, key in bills.COSTS.items()
     }
     found = summary(out, "2026-11")

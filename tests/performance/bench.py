@@ -61,9 +61,7 @@ def programs(bill: Path, reports: Path, rows: int) -> dict[str, list[str]]:
     }
     if rows <= PANDAS_MOST_ROWS:
         peers["pandas-needed-columns"] = [f"{PEERS}.pandas_needed_columns"]
-    commands = {
-        name: ["-m", module, str(bill), *flags] for name, (module, *flags) in peers.items()
-    }
+    commands = {name: ["-m", module, str(bill), *flags] for name, (module, *flags) in peers.items()}
     commands["flow-run"] = [*flow, str(reports / "fresh")]
     commands["flow-run-unchanged"] = [*flow, str(reports / "kept")]
     return commands

@@ -184,7 +184,7 @@ def show(found: dict[str, object], seconds: float) -> None:
     print(f"{len(found['seeds'])} bills of four months, {seconds:.0f} s\n")  # type: ignore[arg-type]
     print(f"{'':<24}{'reached':>9}  goal")
     for key in ("precision", "recall", *(f"mape_day_{day}" for day in CUTS), "coverage_80"):
-        print(f"{key:<24}{found[key]:>9}  {GOALS.get(key, '')}")
+        print(f"{key:<24}{found[key]!s:>9}  {GOALS.get(key, '')}")
     print()
     for key in ("alerts", "false_alerts", "injected", "missed"):
         print(f"{key:<24}{found[key]:>9}")

@@ -188,7 +188,7 @@ def write_export(
     name: str = "focus",
     names: Sequence[str] = ("focus-00001.csv",),
 ) -> Path:
-    """One refresh: the rows spread over data files, then the manifest. `folder`: create-new mode."""
+    """One refresh: rows spread over data files, then the manifest. `folder`: create-new mode."""
     below = f"{partition}={period}/" + (f"{folder}/" if folder else "")
     for number, file in enumerate(names):
         write_csv(root / name / "data" / below / file, rows[number :: len(names)], list(rows[0]))

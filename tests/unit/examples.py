@@ -1,4 +1,4 @@
-"""How hypothesis makes examples: no deadlines on a busy machine, and the same ones each time in CI."""
+"""How hypothesis makes examples: no deadlines on a busy machine, the same ones each time in CI."""
 
 from __future__ import annotations
 

@@ -82,6 +82,17 @@ def test_an_event_in_two_accounts_is_told_once() -> None:
     assert {reason.name for reason in found.reasons} >= {"web", "data"}
 
 
+def test_an_event_in_an_account_does_not_hide_one_that_is_wider() -> None:
+    # B rises in both accounts; in web nothing else does, in data A and C do, too.
+    bill = with_extra(two_accounts(), date(2026, 11, 10), [300], ServiceName="B", **WEB)
+    for service in ("A", "B", "C"):
+        bill = with_extra(bill, date(2026, 11, 10), [200], ServiceName=service, **DATA)
+    assert {(found.dimension, found.name) for found in anomalies(bill)} == {
+        ("ServiceName", "B"),
+        ("SubAccountId", "data"),
+    }
+
+
 def test_two_events_are_told_apart() -> None:
     bill = with_extra(two_accounts(), date(2026, 11, 10), [300], ServiceName="A", **WEB)
     bill = with_extra(bill, date(2026, 11, 20), [400], ServiceName="C", **DATA)

@@ -73,11 +73,11 @@ def test_a_complete_month_is_known() -> None:
 
 
 def test_too_little_history_makes_no_forecast() -> None:
-    enough = forecast(bill(), date(2026, 11, 12), since=date(2026, 10, 1))
+    enough = forecast(bill(), date(2026, 11, 12), since=date(2026, 9, 17))
     assert enough.month_end is not None
-    made = forecast(bill(), date(2026, 11, 12), since=date(2026, 10, 2))
+    made = forecast(bill(), date(2026, 11, 12), since=date(2026, 9, 18))
     assert (made.month_end, made.low, made.high) == (None, None, None)
-    assert made.why_none == "needs 42 complete days in a row, history included; there are 41"
+    assert made.why_none == "needs 56 complete days in a row, history included; there are 55"
 
 
 def test_growth_is_followed_in_part() -> None:

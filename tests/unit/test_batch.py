@@ -1,4 +1,4 @@
-"""Every kind of value a column can hold, and how each bad one is refused: row, column, value, why."""
+"""Every kind of value a column can hold; how a bad one is refused: row, column, value, why."""
 
 from __future__ import annotations
 
@@ -43,7 +43,9 @@ def days(cells: Any, kind: pa.DataType | None = None) -> list[str]:
 def numbers(cells: Any, kind: pa.DataType | None = None) -> list[float | None]:
     found = of("PricingQuantity", cells, kind).numbers["PricingQuantity"]
     nulls = [False] * len(found.values) if found.null is None else found.null.tolist()
-    return [None if null else value for value, null in zip(found.values.tolist(), nulls, strict=True)]
+    return [
+        None if null else value for value, null in zip(found.values.tolist(), nulls, strict=True)
+    ]
 
 
 def texts(cells: Any, kind: pa.DataType | None = None) -> list[str | None]:
@@ -58,7 +60,10 @@ def tags(cells: Any, kind: pa.DataType | None = None) -> list[list[tuple[str, st
 
 
 def tags_by_row(found: Tags) -> list[list[tuple[str, str]]]:
-    pairs = iter((found.keys[pair], found.values[pair]) for pair in found.pairs)
+    keys, values = (
+        [coded.values[code] or "" for code in coded.codes] for coded in (found.keys, found.values)
+    )
+    pairs = iter(zip(keys, values, strict=True))
     return [[next(pairs) for _ in range(length)] for length in found.lengths]
 
 
@@ -341,6 +346,7 @@ TAG_SETS: list[Any] = [
     {"team": "<script>alert(1)</script>", "Größe": "☁️", "quote": 'a"b\\c', "": "no key"},
     {"team": "web", "env": "prod"},
     {"lines": "one\ntwo"},
+    {"null": "NULL", "NULL": "null"},  # text like any other, in here
 ]
 PLAIN = [list((tag_set or {}).items()) for tag_set in TAG_SETS]
 
@@ -352,7 +358,10 @@ def as_map(kind: pa.DataType = MAP) -> pa.Array:
 def as_json() -> list[str | None]:
     import json
 
-    return [None if t is None else json.dumps(t, ensure_ascii=i % 2 == 0) for i, t in enumerate(TAG_SETS)]
+    return [
+        None if t is None else json.dumps(t, ensure_ascii=i % 2 == 0)
+        for i, t in enumerate(TAG_SETS)
+    ]
 
 
 def test_tags_as_a_map_and_as_json_are_alike() -> None:
@@ -419,9 +428,10 @@ def test_tags_that_are_no_object_are_refused(text: str) -> None:
 def test_tags_of_chosen_rows() -> None:
     found = of("Tags", as_map()).tags
     assert found is not None
-    chosen = np.array([True, False, True, False, True, False, False])
-    assert tags_by_row(found.take(chosen)) == [PLAIN[0], PLAIN[2], PLAIN[4]]
-    assert found.per_tag(np.arange(7)).tolist() == [0, 0, 3, 4, 4, 4, 4, 5, 5, 6]
+    chosen = np.arange(len(PLAIN)) % 2 == 0
+    assert tags_by_row(found.take(chosen)) == PLAIN[::2]
+    assert tags_by_row(found.take(~chosen)) == PLAIN[1::2]
+    assert tags_by_row(found.take(np.zeros(len(PLAIN), dtype=np.bool_))) == []
 
 
 # --- cells, for people ---------------------------------------------------------------------------

@@ -27,9 +27,7 @@ near_tie = st.builds(
 exact_tie = st.builds(  # odd multiples of 2^-11 end in …5 at the eleventh decimal: true ties
     lambda whole, odd: whole + (2 * odd + 1) / 2**11, st.integers(-1000, 1000), st.integers(0, 1023)
 )
-price = st.builds(
-    lambda units: float(Decimal(units).scaleb(-11)), st.integers(-(10**16), 10**16)
-)
+price = st.builds(lambda units: float(Decimal(units).scaleb(-11)), st.integers(-(10**16), 10**16))
 doubles = any_double | near_tie | exact_tie | price
 
 amounts = st.decimals(

@@ -75,7 +75,7 @@ def key_columns(draw: st.DrawFn) -> tuple[list[tuple[Any, int]], int]:
     return columns, rows
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(key_columns())
 def test_rows_of_a_group_are_those_with_equal_codes(
     case: tuple[list[tuple[Any, int]], int],
@@ -207,7 +207,7 @@ def test_a_batch_gives_back_its_own_sums() -> None:
     partial = add(sums, [(("a", "b", "c"), 1), (("a", "b", "c"), 2), (("z", "b", "c"), 4)])
     found = zip(partial.rows, exact.to_arrow(partial.sums[0]).to_pylist(), strict=True)
     assert sorted(found) == [(1, 4), (2, 3)]
-    assert by_table(sums)["a", "b", "c"] == (3, 8)
+    assert by_table(sums)["a", "b", "c"] == (3, Decimal(8))
 
 
 def test_nothing_added_is_an_empty_table() -> None:

@@ -113,7 +113,8 @@ def test_a_period_that_the_export_lacks_is_named_with_those_it_has(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    "period", ["2026-13", "2026-00", "2026-1", "2026", "11-2026", "2026-11-01", "", "november", "2026-11\n"]
+    "period",
+    ["2026-13", "2026-00", "2026-1", "2026", "11-2026", "2026-11-01", "", "november", "2026-11\n"],
 )
 def test_what_is_no_month_is_refused(tmp_path: Path, period: str) -> None:
     write_export(tmp_path, "2026-11", [row()])

@@ -50,10 +50,14 @@ def varied(rows: int) -> list[Row]:
     ]
 
 
+def everything(path: Path) -> None:
+    read.column_names(bills.file(path))
+    batches(path)
+
+
 def damaged(path: Path) -> Problem:
     with pytest.raises(Problem) as caught:
-        read.column_names(bills.file(path))
-        batches(path)
+        everything(path)
     assert path.name in str(caught.value.where["file"])
     return caught.value
 
@@ -373,9 +377,7 @@ def test_a_compressed_file_with_wrong_bytes_is_refused(tmp_path: Path, at: float
     content = bytearray(path.read_bytes())
     content[int(len(content) * at)] ^= 0x55
     path.write_bytes(content)
-    with pytest.raises(Problem):
-        read.column_names(bills.file(path))
-        batches(path)
+    damaged(path)
 
 
 def test_parquet_with_wrong_bytes_names_the_row_group(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import stat
 from collections.abc import Callable
@@ -81,7 +82,7 @@ def test_a_version_changes_with_the_content(place: tuple[Storage, str]) -> None:
 
 def test_a_stream_seeks_as_a_file_does(place: tuple[Storage, str]) -> None:
     store, _ = place
-    content = bytes(range(256)) * 5_000
+    content = bytes(range(256)) * 500
     store.write("x.bin", content)
     plain = io.BytesIO(content)
     with store.open("x.bin") as stream:
@@ -89,8 +90,8 @@ def test_a_stream_seeks_as_a_file_does(place: tuple[Storage, str]) -> None:
             (0, 0, 10),
             (-8, 2, 8),
             (-8, 2, 100),
-            (1_000_000, 0, 5),
-            (-5, 1, 300_000),
+            (100_000, 0, 5),
+            (-5, 1, 30_000),
             (0, 2, 1),
             (5_000_000, 0, 1),
             (7, 0, -1),
@@ -99,7 +100,7 @@ def test_a_stream_seeks_as_a_file_does(place: tuple[Storage, str]) -> None:
             assert stream.read(size) == plain.read(size)
             assert stream.tell() == plain.tell()
     with store.open("x.bin") as stream:
-        stream.raw.seek(100)
+        stream.raw.seek(100, io.SEEK_SET)
         assert stream.raw.read(3) == content[100:103]
 
 
@@ -126,11 +127,9 @@ def test_a_file_as_destination_is_never_overwritten(place: tuple[Storage, str]) 
     store, _ = place
     store.write("bill.csv", b"mine")
     wrong = storage(store.address("bill.csv"))
-    try:
-        wrong.write("billing_period=2026-11/latest.json", b"report")
-        wrong.write("bill.csv", b"report")
-    except Problem as problem:
-        assert "cannot write" in problem.summary  # S3 has no folders: there it may work
+    for name in ("billing_period=2026-11/latest.json", "bill.csv"):
+        with contextlib.suppress(Problem):  # S3 has no folders: there it works
+            wrong.write(name, b"report")
     assert store.read("bill.csv") == b"mine"
 
 

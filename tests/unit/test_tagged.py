@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,9 @@ CHARGES = st.lists(
 
 
 def add(sums: TagSums, charges: Sequence[Charge], as_json: bool = False) -> None:
-    column = [None if t is None else json.dumps(t) if as_json else list(t.items()) for *_, t, _ in charges]
+    column = [
+        None if t is None else json.dumps(t) if as_json else list(t.items()) for *_, t, _ in charges
+    ]
     array = pa.array(column, pa.string() if as_json else MAP)
     tags = decode({"Tags": array}, len(charges), Place("bill", 0)).tags
     cost = exact.from_doubles(np.array([cents for *_, cents in charges]) / 100)
@@ -138,9 +140,8 @@ def test_a_key_that_every_charge_carries_has_no_untagged_line() -> None:
 
 
 @pytest.fixture
-def few_values(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+def few_values(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tagged, "MOST_VALUES", 3)
-    yield 3
 
 
 def many(values: int, rows: int = 20) -> list[Charge]:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from flows.cost_report.analyse.days import DAY, Days, month_before, span
 from flows.cost_report.analyse.lumps import KEYS, Lump, split, to_come
-from flows.cost_report.analyse.projection import ENOUGH, Projector
+from flows.cost_report.analyse.projection import ENOUGH, TESTABLE, Projector
 from flows.cost_report.analyse.series import WEEK, daily_matrix, weekdays
 from flows.cost_report.analyse.sums import (
     CENT,
@@ -192,7 +192,7 @@ def back_test(projector: Projector, tail: list[date], days: Days) -> BackTest:
         whole = float(projector.values[place[first] : place[last] + 1].sum())
         for day in BACK_TEST_AT:
             origin = place[first] + day
-            if origin < ENOUGH or whole <= 0:
+            if origin < TESTABLE or whole <= 0:
                 continue
             rest = span(tail[origin], last)
             known = float(projector.values[place[first] : origin].sum())

@@ -2,7 +2,8 @@
 
 import duckdb
 
-from tests.performance.peers.queries import COSTS, FILES, KEYS
+from flows.cost_report.tables import COSTS
+from tests.performance.peers.queries import FILES, KEYS
 
 sums = ", ".join(f"sum({cost}::DECIMAL(18,10)) AS {cost}" for cost in COSTS)
 connection = duckdb.connect()

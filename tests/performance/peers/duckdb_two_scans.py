@@ -2,7 +2,8 @@
 
 import duckdb
 
-from tests.performance.peers.queries import COSTS, FILES, KEYS
+from flows.cost_report.tables import COSTS
+from tests.performance.peers.queries import FILES, KEYS
 
 sums = ", ".join(f"sum({cost}::DECIMAL(18,10)) AS {cost}" for cost in COSTS)
 keys = ", ".join(KEYS)
@@ -14,7 +15,7 @@ daily = connection.execute(
 ).fetchall()
 tags = connection.execute(
     f"SELECT BillingCurrency, ChargeCategory, tag.key, tag.value, count(*), {sums} FROM ("
-    f"  SELECT BillingCurrency, ChargeCategory, {', '.join(COSTS)}, unnest(map_entries(Tags)) AS tag"
-    f"  FROM read_parquet({FILES!r})) GROUP BY ALL"
+    f"  SELECT BillingCurrency, ChargeCategory, {', '.join(COSTS)},"
+    f"  unnest(map_entries(Tags)) AS tag FROM read_parquet({FILES!r})) GROUP BY ALL"
 ).fetchall()
 print(len(daily), len(tags))

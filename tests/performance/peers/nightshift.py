@@ -1,4 +1,4 @@
-"""This job's read, check and roll-up: `python -m tests.performance.peers.nightshift BILL [--unchecked]`."""
+"""This job's read, check and roll-up; with `--unchecked` the roll-up alone."""
 
 import sys
 

@@ -2,7 +2,8 @@
 
 import pandas as pd
 
-from tests.performance.peers.queries import COSTS, FILES, KEYS, NEEDED
+from flows.cost_report.tables import COSTS
+from tests.performance.peers.queries import FILES, KEYS, NEEDED
 
 daily, tags = [], []
 for file in FILES:

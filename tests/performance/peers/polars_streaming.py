@@ -2,7 +2,8 @@
 
 import polars as pl
 
-from tests.performance.peers.queries import COSTS, FILES, KEYS
+from flows.cost_report.tables import COSTS
+from tests.performance.peers.queries import FILES, KEYS
 
 sums = [pl.len().alias("rows"), *(pl.col(cost).cast(pl.Decimal(38, 10)).sum() for cost in COSTS)]
 bill = pl.scan_parquet(FILES)

@@ -1,4 +1,4 @@
-"""The roll-ups as SQL and column lists, the same for every peer: daily, and per tag key and value."""
+"""What the peers add up: the daily roll-up's keys, and the files of the bill."""
 
 import sys
 from pathlib import Path
