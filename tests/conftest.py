@@ -13,14 +13,15 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -65,14 +66,14 @@ def pytest_unconfigure() -> None:
 
 
 @pytest.fixture(scope="session")
-def prefect_api() -> Iterator[str]:
+def prefect_api(pytestconfig: pytest.Config) -> Iterator[str]:
     """The API of one Prefect server for the whole session: whichever process needs it first
     starts it. In this process and in those it starts, Prefect talks to it.
     """
     with _locked(SESSION / "server.lock"):
         address = SESSION / "server.url"
         if not address.exists():
-            address.write_text(_start_server())
+            address.write_text(_start_server(_empty_database(pytestconfig)))
     url = address.read_text()
 
     from prefect.settings import (
@@ -88,11 +89,34 @@ def prefect_api() -> Iterator[str]:
         yield url
 
 
-def _start_server() -> str:
+# What a server does for deployments, automations and its own upkeep: a sixth of its work.
+_UNUSED = (
+    *("CANCELLATION_CLEANUP", "EVENT_PERSISTER", "FOREMAN", "LATE_RUNS", "PAUSE_EXPIRATIONS"),
+    *("REPOSSESSOR", "SCHEDULER", "TRIGGERS"),
+)
+
+
+def _empty_database(config: pytest.Config) -> Path | None:
+    """Where pytest keeps an empty database of this Prefect: making one takes a dozen seconds."""
+    if config.cache is None:
+        return None
+    return config.cache.mkdir(f"prefect-{metadata.version('prefect')}") / "prefect.db"
+
+
+def _start_server(empty_database: Path | None) -> str:
+    home = SESSION / "prefect-server"
+    home.mkdir()
+    if empty_database and empty_database.exists():
+        shutil.copy(empty_database, home)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    environment = os.environ | {"PREFECT_HOME": str(SESSION / "prefect-server")}
+    environment = os.environ | {
+        "PREFECT_HOME": str(home),
+        "PREFECT_SERVER_DATABASE_TIMEOUT": "60",  # machines that run tests may be busy
+        "PREFECT_SERVER_DATABASE_CONNECTION_TIMEOUT": "60",
+        **{f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in _UNUSED},
+    }
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1"]
     log = SESSION / "server.log"
     with log.open("wb") as out:
@@ -107,14 +131,28 @@ def _start_server() -> str:
     (SESSION / "server.pid").write_text(str(server.pid))
     url = f"http://127.0.0.1:{port}/api"
     until = time.monotonic() + 180
-    while time.monotonic() < until and server.poll() is None:
-        with contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError):
-            urllib.request.urlopen(f"{url}/health", timeout=5).close()
-            server.returncode = 0  # it outlives this process: nothing here waits for it
-            return url
+    while not _answers(url):
+        if time.monotonic() > until or server.poll() is not None:
+            _stop(server.pid)
+            raise RuntimeError(f"the Prefect server did not start:\n{log.read_text()[-2000:]}")
         time.sleep(0.1)
-    _stop(server.pid)
-    raise RuntimeError(f"the Prefect server did not start:\n{log.read_text()[-2000:]}")
+    server.returncode = 0  # it outlives this process: nothing here waits for it
+    if empty_database and not empty_database.exists():
+        part = empty_database.with_suffix(".part")
+        with (
+            contextlib.closing(sqlite3.connect(home / "prefect.db")) as source,
+            contextlib.closing(sqlite3.connect(part)) as copy,
+        ):
+            source.backup(copy)
+        part.replace(empty_database)
+    return url
+
+
+def _answers(url: str) -> bool:
+    with contextlib.suppress(OSError):  # urllib's errors included
+        urllib.request.urlopen(f"{url}/health", timeout=5).close()
+        return True
+    return False
 
 
 def _stop(group: int) -> None:

@@ -16,13 +16,14 @@ import sys
 import zlib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
 from flows.cost_report.batch import NULLS, Batch, Place, decode
-from flows.cost_report.columns import NUMBERS, TAGS, TIMES
+from flows.cost_report.columns import NUMBERS, TIMES
 from flows.cost_report.tables import COSTS
 from flows.problem import Problem
 from flows.storage import Storage, may_pass
@@ -33,10 +34,11 @@ BATCH_ROWS = 1 << 16  # 65,536: about 30 MB of arrays, and no faster with more
 COLUMN_BUFFER = 1 << 20  # bytes read ahead per column, so that a large row group is never held
 CSV_BLOCK = 16 << 20  # bytes of text per batch
 
-# One allocator for Arrow and numpy, told to keep what is freed: batches are all of one size, and
-# handing their memory back to the kernel between them costs a sixth of the CPU time. Arrow's own
-# default holds 50 MB more at the peak. (glibc's mallopt; elsewhere the defaults do.)
-pa.set_memory_pool(pa.system_memory_pool())
+# Arrow's default allocator holds 50 MB more at the peak than jemalloc, where the build has that.
+# And numpy's is told to keep what is freed: batches are all of one size, and handing their memory
+# back to the kernel between them costs a tenth of the CPU time. (mallopt is glibc's.)
+with contextlib.suppress(NotImplementedError):
+    pa.set_memory_pool(pa.jemalloc_memory_pool())
 with contextlib.suppress(AttributeError):
     for parameter in (_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD) if sys.platform == "linux" else ():
         ctypes.CDLL(None).mallopt(parameter, 128 << 20)
@@ -76,8 +78,8 @@ def column_names(file: BillFile) -> tuple[str, ...]:
 
 def batches(file: BillFile, wanted: Collection[str]) -> Iterator[Batch]:
     """The file's batches, in order, with those of the wanted columns (FOCUS names) that it has."""
-    with file.storage.copy(file.name) as path, path.open("rb") as stream:
-        yield from (_parquet if file.is_parquet else _csv)(stream, file, wanted)
+    with file.storage.copy(file.name) as path:
+        yield from (_parquet if file.is_parquet else _csv)(path, file, wanted)
 
 
 _DAMAGE = (pa.ArrowException, OSError, EOFError, UnicodeDecodeError, zlib.error)
@@ -98,7 +100,7 @@ class _unreadable:
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if error is None or isinstance(error, pa.ArrowNotImplementedError | Problem):
+        if error is None or isinstance(error, Problem) or _not_implemented(error):
             return
         if may_pass(error):  # some of botocore's are OSErrors, too
             return
@@ -115,6 +117,11 @@ class _unreadable:
             ) from error
 
 
+def _not_implemented(error: BaseException) -> bool:
+    """Whether Arrow says that it cannot code a text column; the Parquet reader says it in words."""
+    return isinstance(error, pa.ArrowNotImplementedError) or "Not yet implemented" in str(error)
+
+
 def _not_as_wide(row: pyarrow.csv.InvalidRow, file: BillFile) -> Problem:
     return Problem(
         "a row does not have as many cells as the header",
@@ -128,91 +135,91 @@ def _not_as_wide(row: pyarrow.csv.InvalidRow, file: BillFile) -> Problem:
 # --- Parquet -------------------------------------------------------------------------------------
 
 
-def _parquet(stream: io.BufferedReader, file: BillFile, wanted: Collection[str]) -> Iterator[Batch]:
+def _parquet(path: Path, file: BillFile, wanted: Collection[str]) -> Iterator[Batch]:
     with _unreadable(file):
-        schema = pq.read_schema(stream)
+        schema = pq.read_schema(path)
     names = _match(schema.names, wanted, file)
+    kinds = {actual: schema.field(actual).type for actual in names}
     as_codes = [
         actual
         for actual, name in names.items()
-        if name not in (*COSTS, *TIMES, *NUMBERS, TAGS)
-        and pa.types.is_string(schema.field(actual).type)
+        if name not in (*COSTS, *TIMES, *NUMBERS) and pa.types.is_string(kinds[actual])
     ]
-    tags = next((actual for actual, name in names.items() if name == TAGS), None)
-    leaves = []
-    if tags is not None and pa.types.is_map(schema.field(tags).type):
-        leaves = [f"{tags}.key_value.key", f"{tags}.key_value.value"]
-    elif tags is not None and pa.types.is_string(schema.field(tags).type):
-        as_codes.append(tags)
-
+    maps = [actual for actual in names if pa.types.is_map(kinds[actual])]
+    leaves = [f"{tags}.key_value.{leaf}" for tags in maps for leaf in ("key", "value")]
     with _unreadable(file):
-        coded = _open(stream, [*as_codes, *leaves])
-    plain: pq.ParquetFile | None = None
-    done, total = 0, coded.metadata.num_rows or 1
+        coded = _open(path, [*as_codes, *leaves])
+        plain = _open(path, [])
     # Row group by row group: each has dictionaries of its own, and a batch across two cannot be
     # coded.
+    done, total = 0, coded.metadata.num_rows
     for row_group in range(coded.num_row_groups):
-        rows = coded.metadata.row_group(row_group).num_rows
-        start, end = done, done + rows
-        try:
-            for batch in _row_group(coded, row_group, names, file):
-                yield decode(
-                    _columns(batch, names),
-                    len(batch),
-                    Place(file.address, done, row_group, (done + len(batch)) / total),
-                )
-                done += len(batch)
-        except pa.ArrowNotImplementedError:
-            # A dictionary that overflowed half-way leaves tags as a mix that Arrow cannot code:
-            # read them as text.
-            with _unreadable(file, row_group):
-                plain = plain or _open(stream, as_codes)
-            skip = done - start
-            for batch in _row_group(plain, row_group, names, file):
-                rest = batch.slice(skip)
-                skip = max(0, skip - len(batch))
-                if len(rest):
-                    yield decode(
-                        _columns(rest, names),
-                        len(rest),
-                        Place(file.address, done, row_group, (done + len(batch)) / total),
-                    )
-                    done += len(rest)
-        if done != end:
-            raise Problem(
-                "the file holds fewer rows than it says",
-                where={"file": file.address, "row group": row_group},
-                value=f"{done - start} of {rows} rows",
-                fix="fetch the file again",
-            )
+        for batch in _row_group(coded, plain, row_group, names, file):
+            place = Place(file.address, done, row_group, (done + len(batch)) / total)
+            yield decode(_columns(batch, names), len(batch), place)
+            done += len(batch)
+    if done != total:
+        raise Problem(
+            "the file holds fewer rows than it says",
+            where={"file": file.address},
+            value=f"{done} of {total} rows",
+            fix="fetch the file again",
+        )
 
 
-def _open(stream: io.BufferedReader, as_codes: list[str]) -> pq.ParquetFile:
-    # Not pre-buffered: that holds all wanted columns of a row group, and may be large.
+def _open(path: Path, as_codes: list[str]) -> pq.ParquetFile:
+    # Not pre-buffered: that holds all wanted columns of a row group, which may be large.
     return pq.ParquetFile(
-        stream.raw, read_dictionary=as_codes, buffer_size=COLUMN_BUFFER, pre_buffer=False
+        path, read_dictionary=as_codes, buffer_size=COLUMN_BUFFER, pre_buffer=False
     )
 
 
 def _row_group(
+    coded: pq.ParquetFile,
+    plain: pq.ParquetFile,
+    row_group: int,
+    names: dict[str, str],
+    file: BillFile,
+) -> Iterator[pa.RecordBatch]:
+    """A row group's batches, with text as codes or, where Arrow cannot code it, as text.
+
+    It cannot where a writer gave up its dictionary within the row group: parquet-mr's version 2
+    goes on with DELTA_BYTE_ARRAY then.
+    """
+    done = 0
+    try:
+        for batch in _record_batches(coded, row_group, names, file):
+            yield batch
+            done += len(batch)
+    except (pa.ArrowNotImplementedError, OSError) as error:
+        if not _not_implemented(error):
+            raise
+        for batch in _record_batches(plain, row_group, names, file):
+            if done < len(batch):
+                yield batch.slice(done)
+            done = max(0, done - len(batch))
+
+
+def _record_batches(
     parquet: pq.ParquetFile, row_group: int, names: dict[str, str], file: BillFile
 ) -> Iterator[pa.RecordBatch]:
-    found = parquet.iter_batches(
-        batch_size=BATCH_ROWS, row_groups=[row_group], columns=list(names), use_threads=False
-    )
-    while True:
-        try:
-            with _unreadable(file, row_group):
-                batch = next(found)
-        except StopIteration:
-            return
-        yield batch
+    with _unreadable(file, row_group):
+        yield from parquet.iter_batches(
+            batch_size=BATCH_ROWS, row_groups=[row_group], columns=list(names), use_threads=False
+        )
 
 
 # --- CSV -----------------------------------------------------------------------------------------
 
 
-def _csv(stream: io.BufferedReader, file: BillFile, wanted: Collection[str]) -> Iterator[Batch]:
+def _csv(path: Path, file: BillFile, wanted: Collection[str]) -> Iterator[Batch]:
+    with path.open("rb") as stream:
+        yield from _csv_stream(stream, file, wanted)
+
+
+def _csv_stream(
+    stream: io.BufferedReader, file: BillFile, wanted: Collection[str]
+) -> Iterator[Batch]:
     header = _csv_header(stream, file)
     names = _match(header.names, wanted, file)
     if header.alone or not names:  # Arrow takes no names for all of them

@@ -58,12 +58,12 @@ def test_from_anywhere_to_anywhere(place: Place, destination: Place, call: Comma
 
 
 @pytest.mark.parametrize("end", ["", "/"])
-def test_a_slash_at_the_end(end: str, place: Place, destination: Place, call: Command) -> None:
+def test_a_slash_at_the_end(end: str, place: Place, call: Command) -> None:
     place.put("bills/bill.csv", as_csv(ROWS))
     place.put("bills-of-old/bill.csv", as_csv(costs("999")))  # begins alike, is another place
-    source, out = place.location + "/bills" + end, destination.location + end
+    source, out = f"{place.location}/bills{end}", f"{place.location}/reports{end}"
     assert call(source, "--out", out).status == 0
-    assert said(summary(destination, PERIOD)) == bills.totals(ROWS)
+    assert said(summary(place.below("reports"), PERIOD)) == bills.totals(ROWS)
     assert call(source, "--out", out).out.startswith("nothing new: ")
 
 

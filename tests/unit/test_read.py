@@ -173,10 +173,56 @@ def test_rows_are_counted_on_where_a_dictionary_overflowed(tmp_path: Path) -> No
     assert damaged(path).where["row"] == 3_501
 
 
+ENCODINGS = {
+    "DELTA_BYTE_ARRAY": ["ServiceName", "BillingCurrency", "Tags.key_value.value"],
+    "DELTA_LENGTH_BYTE_ARRAY": ["SubAccountId", "Tags.key_value.key"],
+    "PLAIN": ["ServiceName", "Tags.key_value.key", "Tags.key_value.value"],
+    "BYTE_STREAM_SPLIT": list(bills.COSTS),
+    "DELTA_BINARY_PACKED": list(bills.TIMES),
+}
+
+
+@pytest.mark.parametrize(
+    ("encoding", "column"),
+    [(e, column) for e, columns_ in ENCODINGS.items() for column in columns_],
+)
+@pytest.mark.parametrize("batch_rows", [7, 65_536])
+def test_every_encoding_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str, column: str, batch_rows: int
+) -> None:
+    """Writers of Parquet version 2 turn to the DELTA encodings where a dictionary overflows."""
+    expected = bills.scan(bills.write_csv(tmp_path / "bill.csv", varied(50)))
+    path = bills.write_parquet(
+        tmp_path / "bill.parquet",
+        varied(50),
+        row_group_size=20,
+        use_dictionary=False,
+        column_encoding={column: encoding},
+    )
+    monkeypatch.setattr(read, "BATCH_ROWS", batch_rows)
+    assert tables(bills.scan(path)) == tables(expected)
+    assert [batch.place.first_row for batch in batches(path)][-1] == (47 if batch_rows == 7 else 40)
+
+
 @pytest.mark.parametrize("compression", ["none", "snappy", "gzip", "zstd", "lz4", "brotli"])
 def test_every_usual_compression_is_read(tmp_path: Path, compression: str) -> None:
     path = bills.write_parquet(tmp_path / "bill.parquet", varied(20), compression=compression)
     assert bills.scan(path).rows == 20
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"use_deprecated_int96_timestamps": True},
+        {"store_schema": False},
+        {"write_statistics": False},
+    ],
+    ids=["int96", "no schema of Arrow", "no statistics"],
+)
+def test_what_other_writers_do_is_read(tmp_path: Path, options: dict[str, Any]) -> None:
+    path = bills.write_parquet(tmp_path / "bill.parquet", varied(20), **options)
+    expected = bills.scan(bills.write_csv(tmp_path / "bill.csv", varied(20)))
+    assert tables(bills.scan(path)) == tables(expected)
 
 
 @pytest.mark.parametrize("version", ["1.0", "2.6"])
@@ -269,6 +315,12 @@ def test_a_header_alone_is_a_bill_without_rows(tmp_path: Path, name: str, end: s
     scan = bills.scan(path)
     assert (scan.rows, scan.totals, scan.violations) == (0, (), ())
     assert scan.rollup.daily.num_rows == 0
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_cell_may_be_very_long(tmp_path: Path, first: bool) -> None:
+    rows = [bills.short(ServiceName="x" * 200_000 if long else "y") for long in (first, not first)]
+    assert bills.scan(bills.write_csv(tmp_path / "bill.csv", rows)).rows == 2
 
 
 def test_a_last_row_without_a_line_end_counts(tmp_path: Path) -> None:
