@@ -6,6 +6,8 @@ batch.
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pyarrow as pa
 
@@ -27,7 +29,8 @@ class TagSums:
 
     def __init__(self) -> None:
         self._sums = Sums(["BillingCurrency", "ChargeCategory", "TagKey", "TagValue"], COSTS)
-        self._values: dict[str, set[str]] = {}
+        self._known: dict[tuple[str, str], tuple[int, int]] = {}  # not of keys that are wide
+        self._counts: Counter[str] = Counter()  # values per key
         self._wide: set[str] = set()
 
     def add_batch(
@@ -62,21 +65,24 @@ class TagSums:
 
     def _interned(self, tags: Tags, keys: Ints, values: Ints) -> tuple[Codes, Codes]:
         """The codes of a batch's keys and values in those of the whole bill."""
-        all_keys, all_values = self._sums.interners[2:]
+        names, texts = tags.keys.values, tags.values.values
         codes = np.zeros((2, len(keys)), dtype=np.int32)
-        for i, (key_code, value_code) in enumerate(zip(keys, values, strict=True)):
-            key, value = tags.keys.values[key_code] or "", tags.values.values[value_code] or ""
-            seen = self._values.setdefault(key, set())
-            if key not in self._wide:
-                seen.add(value)
-                if len(seen) > MOST_VALUES:
-                    self._wide.add(key)
-                    seen.clear()
-            codes[:, i] = (
-                all_keys.code(key),
-                all_values.code(OTHER_VALUES if key in self._wide else value),
-            )
+        for i, (key, value) in enumerate(zip(keys.tolist(), values.tolist(), strict=True)):
+            pair = names[key] or "", texts[value] or ""
+            codes[:, i] = self._known.get(pair) or self._learn(*pair)
         return codes[0], codes[1]
+
+    def _learn(self, key: str, value: str) -> tuple[int, int]:
+        """Codes for a pair not seen before, and for those of keys with too many values."""
+        keys, values = self._sums.interners[2:]
+        if key not in self._wide:
+            self._counts[key] += 1
+            if self._counts[key] <= MOST_VALUES:
+                found = self._known[key, value] = keys.code(key), values.code(value)
+                return found
+            self._wide.add(key)
+            self._known = {pair: codes for pair, codes in self._known.items() if pair[0] != key}
+        return keys.code(key), values.code(OTHER_VALUES)
 
     def table(self) -> pa.Table:
         """TAGS: a line per value, and one with a null TagValue for what does not carry the key."""

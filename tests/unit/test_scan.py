@@ -60,6 +60,17 @@ def test_totals_are_per_currency_with_their_nulls(tmp_path: Path) -> None:
     assert (scan.rows, scan.files, scan.other_periods) == (4, 1, ())
 
 
+def test_a_currency_may_be_of_one_period_only(tmp_path: Path) -> None:
+    rows = [
+        row(BillingCurrency="EUR", **money("1")),
+        row(BillingCurrency="USD", **money("2"), **month("2026-10")),
+    ]
+    scan = bills.scan(write_csv(tmp_path / "bill.csv", rows))
+    prove(scan)
+    assert [(total.currency, total.rows) for total in scan.totals] == [("EUR", 1)]
+    assert [(total.currency, total.rows) for total in scan.other_periods] == [("USD", 1)]
+
+
 def test_a_bill_of_zero_rows_has_no_totals(tmp_path: Path) -> None:
     header = bills.csv_text([row()]).splitlines()[0]
     scan = bills.scan(bills.write(tmp_path / "bill.csv", header + "\n"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import stat
 from collections.abc import Callable
@@ -102,6 +103,20 @@ def test_a_stream_seeks_as_a_file_does(place: tuple[Storage, str]) -> None:
     with store.open("x.bin") as stream:
         stream.raw.seek(100, io.SEEK_SET)
         assert stream.raw.read(3) == content[100:103]
+
+
+def test_a_copy_lies_on_this_disk_for_as_long_as_it_is_needed(place: tuple[Storage, str]) -> None:
+    store, _ = place
+    store.write("a/x.bin", b"content")
+    with store.copy("a/x.bin") as path:
+        assert path.read_bytes() == b"content"
+    assert path.exists() == isinstance(store, Local), "a local file is its own copy"
+    with pytest.raises(ZeroDivisionError), store.copy("a/x.bin") as path:
+        raise ZeroDivisionError
+    assert path.exists() == isinstance(store, Local)
+    assert store.read("a/x.bin") == b"content"
+    with pytest.raises(Problem, match="cannot read"), store.copy("nothing.bin"):
+        pytest.fail("there is nothing to copy")
 
 
 def test_an_empty_file_is_an_empty_stream(place: tuple[Storage, str]) -> None:
@@ -247,6 +262,22 @@ def test_more_objects_than_a_page_and_folder_markers(
 def test_what_a_person_can_mend_is_a_problem(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Problem, match=f"S3 answered {code}"):
         _answer(code, monkeypatch).read("x")
+
+
+def test_a_disk_without_room_for_a_copy_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full:
+        number = errno.ENOSPC
+
+        def download_fileobj(self, *_: Any) -> None:
+            raise OSError(self.number, "No space left on device")
+
+    monkeypatch.setattr("flows.storage._client", Full)
+    with pytest.raises(Problem, match="no room") as caught, storage("s3://b/p").copy("x"):
+        pytest.fail("there is no copy")
+    assert "TMPDIR" in caught.value.fix
+    Full.number = errno.ECONNRESET  # that passes by itself: it is left to the retries
+    with pytest.raises(ConnectionResetError), storage("s3://b/p").copy("x"):
+        pytest.fail("there is no copy")
 
 
 @pytest.mark.parametrize("code", ["SlowDown", "InternalError", "503"])
