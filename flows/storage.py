@@ -154,7 +154,7 @@ class Local:
         self._path(name).unlink(missing_ok=True)
 
     def address(self, name: str = "") -> str:
-        return str(self._path(name))
+        return str(self._path(name).absolute())
 
     def _path(self, name: str) -> Path:
         return Path(self.location, name)

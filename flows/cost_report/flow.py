@@ -211,7 +211,7 @@ def analyse(rollup: RollUp, period: str) -> Analysis:
     from flows.cost_report.analyse import analyse
 
     found = analyse(rollup, period)
-    get_run_logger().info("%d mover(s), %d anomaly(ies)", len(found.movers), len(found.anomalies))
+    get_run_logger().info("%d movers, %d anomalies", len(found.movers), len(found.anomalies))
     return found
 
 

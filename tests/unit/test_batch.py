@@ -191,12 +191,12 @@ def test_decimals_with_more_places_than_are_kept_are_refused() -> None:
     ("name", "cells", "kind"),
     [
         ("BilledCost", [True], pa.bool_()),
-        ("BilledCost", [datetime(2026, 1, 1)], pa.timestamp("ms")),  # noqa: DTZ001
+        ("BilledCost", [datetime(2026, 1, 1)], pa.timestamp("ms")),
         ("BilledCost", [[1.0]], pa.list_(pa.float64())),
         ("ChargePeriodStart", [1], pa.duration("s")),
         ("ChargePeriodStart", [1], pa.time32("s")),
         ("ChargePeriodStart", [[1]], pa.list_(pa.int8())),
-        ("PricingQuantity", [datetime(2026, 1, 1)], pa.timestamp("ms")),  # noqa: DTZ001
+        ("PricingQuantity", [datetime(2026, 1, 1)], pa.timestamp("ms")),
         ("ServiceName", [["a"]], pa.list_(pa.string())),
         ("Tags", [{"a": "b"}], pa.struct([("a", pa.string())])),
     ],
