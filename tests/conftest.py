@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 _SESSION = "NIGHTSHIFT_TEST_SESSION"  # a folder that all processes of one pytest session share
 _IS_FIRST = _SESSION not in os.environ  # xdist's workers inherit it from the first process
 if _IS_FIRST:
-    os.environ[_SESSION] = tempfile.mkdtemp(prefix="nightshift-tests-")
+    # In memory where that can be had: Prefect's database waits for the disk at every step.
+    _memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    os.environ[_SESSION] = tempfile.mkdtemp(prefix="nightshift-tests-", dir=_memory)
 SESSION = Path(os.environ[_SESSION])
 
 for _name in list(os.environ):

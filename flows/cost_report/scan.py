@@ -8,13 +8,12 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from flows.cost_report import columns, exact, read
 from flows.cost_report.batch import Batch
-from flows.cost_report.exact import Ints
+from flows.cost_report.exact import Ints, Mask
 from flows.cost_report.group import Coded, Sums
 from flows.cost_report.locate import HISTORY_PERIODS, Execution
 from flows.cost_report.model import Total, Violation
@@ -28,6 +27,12 @@ from flows.cost_report.tables import (
     RollUp,
 )
 from flows.cost_report.tagged import TagSums
+from flows.cost_report.violations import (
+    BrokenRules,
+    absent_columns,
+    gravest_first,
+    several_categories,
+)
 from flows.problem import Problem
 
 _DAY = 86_400_000  # milliseconds
@@ -37,9 +42,7 @@ Progress = Callable[[int, int], None]  # bytes read, bytes in all
 
 @dataclass(frozen=True)
 class Scan:
-    """What reading a bill leaves. Totals are counted apart from the roll-ups, so that each
-    proves the other.
-    """
+    """What reading a bill leaves. Totals are counted apart from the roll-ups, as their proof."""
 
     rollup: RollUp
     totals: tuple[Total, ...]
@@ -94,9 +97,7 @@ def prove(scan: Scan) -> None:
 
 
 def with_history(rollup: RollUp, tables: list[pa.Table]) -> RollUp:
-    """The roll-up with the days of earlier months, oldest first, beside those its own files
-    held.
-    """
+    """The roll-up with the days of earlier months beside those that its own files held."""
     history = pa.concat_tables([*reversed(tables), rollup.history])
     return replace(rollup, history=history)
 
@@ -173,12 +174,10 @@ class _Reading:
 
     def __init__(self, period: str, rules: list[Rule]) -> None:
         self.period = period
-        self.rules = rules
+        self.broken = BrokenRules(rules)
         self.days = _Days(period)
         self.tags = TagSums()
         self.commitments = Sums(COMMITMENT_KEYS, COSTS)
-        self.counts: dict[str, int] = defaultdict(int)
-        self.samples: dict[str, Violation] = {}
         self.totals: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0] * 9)
 
     def add(self, batch: Batch) -> None:
@@ -186,7 +185,7 @@ class _Reading:
         current = months.where(np.array([month == self.period for month in months.values]))
         all_current = bool(current.all())
         self._add_totals(batch, months)
-        self._check(batch, None if all_current else current)
+        self.broken.add(batch, None if all_current else current)
         self._add_tags(batch, None if all_current else current)
         self._add_commitments(batch, current)
 
@@ -206,30 +205,7 @@ class _Reading:
                     total[1 + i] += exact.total(money)
                     total[5 + i] += 0 if money.null is None else int(money.null.sum())
 
-    def _check(self, batch: Batch, current: npt.NDArray[np.bool_] | None) -> None:
-        for rule in self.rules:
-            if not batch.has(rule.columns):
-                continue  # another file has them
-            broken = rule.broken(batch)
-            broken = broken if current is None else broken & current
-            count = int(np.count_nonzero(broken))
-            if not count:
-                continue
-            self.counts[rule.id] += count
-            if rule.id not in self.samples:
-                row = int(np.argmax(broken))
-                self.samples[rule.id] = Violation(
-                    rule.id,
-                    rule.section,
-                    rule.severity,
-                    rule.summary,
-                    0,
-                    batch.place.file,
-                    batch.place.first_row + row + 1,
-                    {name: batch.cell(name, row) for name in rule.columns},
-                )
-
-    def _add_tags(self, batch: Batch, current: npt.NDArray[np.bool_] | None) -> None:
+    def _add_tags(self, batch: Batch, current: Mask | None) -> None:
         currency, category = batch.text("BillingCurrency"), batch.text("ChargeCategory")
         costs, tags = [batch.money[name] for name in COSTS], batch.tags
         rows = batch.rows
@@ -240,7 +216,7 @@ class _Reading:
             rows = int(np.count_nonzero(current))
         self.tags.add_batch(currency, category, tags, costs, rows)
 
-    def _add_commitments(self, batch: Batch, current: npt.NDArray[np.bool_]) -> None:
+    def _add_commitments(self, batch: Batch, current: Mask) -> None:
         chosen = current & ~batch.text("CommitmentDiscountId").null
         count = int(np.count_nonzero(chosen))
         if count:
@@ -264,19 +240,14 @@ class _Reading:
                 detail=f"it has {', '.join(periods)}",
                 fix=f"name one of them: PERIOD={periods[-1]}",
             )
-        violations = [
-            replace(sample, count=self.counts[rule]) for rule, sample in self.samples.items()
-        ]
-        violations += [*_absent_columns(present), *_several_categories(daily)]
+        broken = [*self.broken.violations(), *absent_columns(present), *several_categories(daily)]
         every = (*RULES, ONE_CATEGORY)
         skipped = tuple(rule.id for rule in every if not present.issuperset(rule.columns))
-        order = {"blocking": 0, "error": 1, "warning": 2}
-        violations.sort(key=lambda v: (order[v.severity], -v.count, v.rule))
         return Scan(
             rollup,
             totals,
             others,
-            tuple(violations),
+            tuple(sorted(broken, key=gravest_first)),
             len(every) - len(skipped),
             skipped,
             present,
@@ -314,41 +285,3 @@ def _total(currency: str, rows: int, *counts: int) -> Total:
     billed, effective, listed, contracted = (exact.amount(units) for units in counts[:4])
     nulls = dict(zip(COSTS, counts[4:], strict=True))
     return Total(currency, rows, billed, effective, listed, contracted, nulls)
-
-
-def _absent_columns(present: frozenset[str]) -> Iterable[Violation]:
-    for name in columns.MANDATORY:
-        if name not in present:
-            summary = f"{name}, a column that FOCUS always has, is absent"
-            yield Violation(f"{name}-absent", name, "error", summary, 1, "", 0, {})
-
-
-def _several_categories(daily: pa.Table) -> Iterable[Violation]:
-    """Services that the roll-up shows in more than one category."""
-    names = daily.filter(pc.is_valid(daily["ServiceName"]))
-    pairs = names.group_by(["ServiceName", "ServiceCategory"]).aggregate([("RowCount", "sum")])
-    several = [
-        row
-        for row in pairs.group_by("ServiceName")
-        .aggregate([("ServiceCategory", "count_distinct"), ("RowCount_sum", "sum")])
-        .sort_by("ServiceName")
-        .to_pylist()
-        if row["ServiceCategory_count_distinct"] > 1
-    ]
-    if several:
-        first = several[0]["ServiceName"]
-        categories = pairs.filter(pc.equal(pairs["ServiceName"], first))["ServiceCategory"]
-        rule = ONE_CATEGORY
-        yield Violation(
-            rule.id,
-            rule.section,
-            rule.severity,
-            rule.summary,
-            sum(row["RowCount_sum_sum"] for row in several),
-            "",
-            0,
-            {
-                "ServiceName": first,
-                "ServiceCategory": ", ".join(sorted(filter(None, categories.to_pylist()))),
-            },
-        )
