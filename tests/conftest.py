@@ -115,6 +115,7 @@ def _start_server(empty_database: Path | None) -> str:
         port = free.getsockname()[1]
     environment = os.environ | {
         "PREFECT_HOME": str(home),
+        "PREFECT_API_LOG_RETRYABLE_ERRORS": "true",
         "PREFECT_SERVER_DATABASE_TIMEOUT": "60",  # machines that run tests may be busy
         "PREFECT_SERVER_DATABASE_CONNECTION_TIMEOUT": "60",
         **{f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in _UNUSED},

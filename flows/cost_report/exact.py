@@ -13,6 +13,7 @@ binary value; text and decimals are taken as written. Limbs and not a decimal ty
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, TypeAlias
@@ -33,6 +34,7 @@ LIMIT = (
 AS_WRITTEN = pa.decimal128(33, 18)  # 15 whole digits, 18 decimals: the most that text may hold
 
 _UNIT = 10**10
+_NEAR_A_TIE = 0.5 - 1e-5
 _EXACT = float(2**53)
 _SAFE = _EXACT * 0.99  # bounds are float sums themselves
 
@@ -53,18 +55,16 @@ class Money:
 
     def take(self, rows: Mask | slice) -> Money:
         """Some of the rows."""
-        return self._pick(rows, 1)
+        return self._each(lambda limb: limb[rows], 1)
 
     def repeat(self, rows: npt.NDArray[np.intp], most: int) -> Money:
         """Rows by number, each at most `most` times."""
-        return self._pick(rows, most)
+        return self._each(lambda limb: limb.take(rows), most)
 
-    def _pick(self, rows: Any, most: int) -> Money:
-        def some(limb: npt.NDArray[Any] | None) -> Any:
-            return None if limb is None else limb[rows]
-
-        whole, rest, null = some(self.whole), some(self.rest), some(self.null)
-        return Money(self.units[rows], self.bound * most, whole, rest, null)
+    def _each(self, pick: Callable[[Any], Any], most: int) -> Money:
+        limbs = (self.whole, self.rest, self.null)
+        whole, rest, null = (None if limb is None else pick(limb) for limb in limbs)
+        return Money(pick(self.units), self.bound * most, whole, rest, null)
 
     def as_floats(self) -> Floats:
         """The amounts to double precision, for comparisons with a tolerance; never for totals."""
@@ -80,8 +80,9 @@ def from_doubles(values: Floats, null: Mask | None = None) -> Money:
     units = np.rint(scaled)
     # The product is off by at most 2^-20, so rint can be wrong only next to a tie.
     scaled -= units
-    near = np.flatnonzero(np.abs(np.abs(scaled, out=scaled) - 0.5) < 1e-5)
-    if near.size:
+    np.abs(scaled, out=scaled)
+    if scaled.max(initial=0) > _NEAR_A_TIE:
+        near = np.flatnonzero(scaled > _NEAR_A_TIE)
         units[near] = _round_exactly(fraction[near])
     magnitude = float(np.abs(values).sum()) + 1
     if magnitude * _UNIT < _SAFE:

@@ -53,7 +53,7 @@ class TagSums:
 
         row = np.repeat(np.arange(rows), tags.lengths)
         keys = [(coded.codes, len(coded.values)) for coded in (tags.keys, tags.values)]
-        of_tag = group([(of_row.of_row[row], of_row.count), *keys], len(row))
+        of_tag = group([(of_row.of_row.take(row), of_row.count), *keys], len(row))
         member, *pairs = of_tag.codes
         counts = np.bincount(of_tag.of_row, minlength=of_tag.count)
         most = int(tags.lengths.max())
