@@ -59,7 +59,11 @@ step = task(
 )
 
 
-@flow(name="cost-report", persist_result=False)
+def _run_name() -> str:
+    return f"cost-report {flow_run.parameters.get('period') or 'newest'}"
+
+
+@flow(name="cost-report", flow_run_name=_run_name, persist_result=False)
 def cost_report(
     source: Source, destination: Destination, period: str | None = None
 ) -> State[Published | None]:
@@ -244,7 +248,7 @@ def publish(
 
 
 def _name_run(period: str) -> None:
-    """Name the run after its period, which is known only once the bill is located."""
+    """Name the run after its period, which may be known only once the bill is located."""
     if flow_run.id:
         with get_client(sync_client=True) as client:
             client.update_flow_run(flow_run.id, name=f"cost-report {period}")
