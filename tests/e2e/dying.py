@@ -57,7 +57,6 @@ MOMENTS: dict[str, Callable[[], None]] = {
     "roll-up": lambda: setattr(scan, "prove", die),
     "analyse": lambda: setattr(analyse, "analyse", die),
     "publish": lambda: setattr(publish, "files_of", die),
-    "first-file": lambda: on_write(lambda number, _: number == 1, after=True),
     "half-a-file": lambda: setattr(os, "fsync", die),  # written beside, not yet in its place
     "between-files": lambda: on_write(lambda number, _: number == 5),
     "before-the-pointer": lambda: on_write(lambda _, name: name.endswith("latest.json")),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -41,8 +41,8 @@ class Run:
             return client.read_flow_run(self.id)
 
     def tasks(self, *expected: str) -> dict[str, list[Any]]:
-        """The task runs by their task's name, once those expected are there: Prefect hears of
-        them through events, a little later.
+        """The task runs by their task's name, once those expected are there (a name once for
+        each run): Prefect hears of them through events, a little later.
         """
 
         def found() -> dict[str, list[Any]]:
@@ -55,7 +55,10 @@ class Run:
                     by_name[run.name.rpartition("-")[0]].append(run)
             return dict(by_name)
 
-        return _once(found, lambda tasks: set(expected) <= tasks.keys())
+        def complete(tasks: dict[str, list[Any]]) -> bool:
+            return all(len(tasks.get(n, ())) >= many for n, many in Counter(expected).items())
+
+        return _once(found, complete)
 
     def artifacts(self) -> dict[str, Any]:
         """By their key; Prefect's own, of a result that was kept, have none."""

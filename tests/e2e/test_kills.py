@@ -16,7 +16,6 @@ from tests.e2e.places import Folder, Place, everything, pointer, pointer_name, p
 
 PERIOD = "2026-11"
 BEFORE = [name for name in MOMENTS if name != "after-the-pointer"]
-ON_S3 = ("between-files", "before-the-pointer")
 
 
 @dataclass(frozen=True)
@@ -76,11 +75,10 @@ def test_a_kill_leaves_the_old_report(
     check(moment, undisturbed, Folder(tmp_path), run, call)
 
 
-@pytest.mark.parametrize("moment", ON_S3)
 def test_a_kill_leaves_the_old_report_on_s3(
-    moment: str, undisturbed: Undisturbed, run: Command, call: Command, bucket: Place
+    undisturbed: Undisturbed, run: Command, call: Command, bucket: Place
 ) -> None:
-    check(moment, undisturbed, bucket, run, call)
+    check("before-the-pointer", undisturbed, bucket, run, call)
 
 
 def test_a_kill_after_the_pointer_has_published(
