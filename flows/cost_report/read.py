@@ -170,7 +170,11 @@ def _parquet(path: Path, file: BillFile, wanted: Collection[str]) -> Iterator[Ba
 def _open(path: Path, as_codes: list[str]) -> pq.ParquetFile:
     # Not pre-buffered: that holds all wanted columns of a row group, which may be large.
     return pq.ParquetFile(
-        path, read_dictionary=as_codes, buffer_size=COLUMN_BUFFER, pre_buffer=False
+        path,
+        read_dictionary=as_codes,
+        buffer_size=COLUMN_BUFFER,
+        pre_buffer=False,
+        page_checksum_verification=True,  # where the writer left checksums
     )
 
 

@@ -65,7 +65,7 @@ def scan(
     present = _present_columns(execution)
     checked = [rule for rule in rules if present.issuperset(rule.columns)]
     wanted = columns.ADDED_UP.union(*(rule.columns for rule in checked))
-    reading = _Reading(execution.period, checked)
+    reading = _Reading(execution.period, checked, execution.source)
     for batch in _batches(execution, wanted, progress):
         reading.add(batch)
     return reading.result(present, len(execution.files))
@@ -172,8 +172,9 @@ class _Days:
 class _Reading:
     """The running state of one pass."""
 
-    def __init__(self, period: str, rules: list[Rule]) -> None:
+    def __init__(self, period: str, rules: list[Rule], source: str) -> None:
         self.period = period
+        self.source = source
         self.broken = BrokenRules(rules)
         self.days = _Days(period)
         self.tags = TagSums()
@@ -236,6 +237,7 @@ class _Reading:
             periods = sorted({period for period, _ in self.totals})
             raise Problem(
                 "the bill has no data for this billing period",
+                where={"bill": self.source},
                 value=self.period,
                 detail=f"it has {', '.join(periods)}",
                 fix=f"name one of them: PERIOD={periods[-1]}",

@@ -482,3 +482,16 @@ def test_an_empty_row_group_and_an_empty_file_of_parquet(tmp_path: Path) -> None
     assert bills.scan(path).rows == 1
     pq.write_table(table.slice(0, 0), path)
     assert bills.scan(path).rows == 0
+
+
+def test_a_page_that_still_decodes_is_refused_by_its_checksum(tmp_path: Path) -> None:
+    path = tmp_path / "bill.parquet"
+    pq.write_table(bills.table(varied(100)), path, compression="none", write_page_checksum=True)
+    assert len(cells(path, "BilledCost")) == 100
+    group = pq.read_metadata(path).row_group(0)
+    columns_ = [group.column(i) for i in range(group.num_columns)]
+    cost = next(column for column in columns_ if column.path_in_schema == "BilledCost")
+    content = bytearray(path.read_bytes())
+    content[cost.dictionary_page_offset + 400] ^= 0x10  # one bit of one amount
+    path.write_bytes(content)
+    assert "integrity" in damaged(path).detail
