@@ -8,7 +8,7 @@ SAMPLE := build/sample-bill
 OUT ?= reports
 
 .DEFAULT_GOAL := help
-.PHONY: help run sample test check format bench evaluate ui lock clean
+.PHONY: help run sample test check format bench evaluate ui synth diff deploy destroy access audit picture lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -26,8 +26,8 @@ $(SAMPLE)/.made: .venv/run $(wildcard flows/sample_bill/*.py)
 	@$(BIN)/python -m flows.sample_bill $(SAMPLE) --months 4 --last-day 20
 	@touch $@
 
-test: .venv/dev ## run every test; ARGS="-k name" for some of them
-	$(BIN)/python -m pytest -n auto $(ARGS)
+test: .venv/dev .venv/cdk ## run every test; ARGS="-k name" for some of them
+	$(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
 
 check: .venv/dev ## format, lint and types, changing nothing
 	$(BIN)/ruff format --check .
@@ -47,10 +47,40 @@ evaluate: .venv/run ## precision and recall of anomalies, error of the forecast:
 ui: .venv/run ## the Prefect UI over the runs on this machine
 	@DO_NOT_TRACK=1 PREFECT_SERVER_ANALYTICS_ENABLED=false $(BIN)/prefect server start
 
-lock: .venv/uv ## pin every dependency anew, with hashes
+# --- the cloud: infra/settings.toml says which, SET="stage=dev spot=false" what to use instead ------------------------
+
+synth: .venv/infra .venv/cdk ## what would exist in AWS, and where the templates are: [SET="stage=dev …"]
+	@$(BIN)/python -m infra synth $(SETTINGS)
+
+diff: .venv/infra .venv/cdk ## what a deploy would change in AWS: [SET="…"]
+	@$(BIN)/python -m infra diff $(SETTINGS)
+
+deploy: .venv/infra .venv/cdk ## make it so, or change it: [SET="…"] [YES=1: do not ask]
+	@$(BIN)/python -m infra deploy $(SETTINGS) $(if $(YES),--yes)
+
+destroy: .venv/infra .venv/cdk ## remove what costs; data stays unless SET="purge=true": [YES=1]
+	@$(BIN)/python -m infra destroy $(SETTINGS) $(if $(YES),--yes)
+
+access: .venv/infra ## what each deployment may read and write, and what of it would be new: [SET="…"]
+	@$(BIN)/python -m infra access $(SETTINGS)
+
+audit: .venv/infra .venv/cdk .venv/audit ## checkov's opinion of the templates; what was looked at is in infra/checkov.yaml
+	@$(BIN)/python -m infra synth >/dev/null
+	@.venv/audit/bin/checkov --config-file infra/checkov.yaml
+
+picture: .venv/infra .venv/cdk ## draw docs/architecture.svg from the templates
+	@$(BIN)/python -m infra synth >/dev/null
+	@$(BIN)/python -m infra.picture docs/architecture.svg
+
+SETTINGS = $(foreach pair,$(SET),--set $(pair))
+
+lock: .venv/infra ## pin every dependency anew, with hashes
 	$(BIN)/uv pip compile $(LOCK) -o requirements/run.txt
-	$(BIN)/uv pip compile $(LOCK) --group dev -o requirements/dev.txt
-	$(BIN)/uv pip compile $(LOCK) --group dev --group bench -o requirements/bench.txt
+	$(BIN)/uv pip compile $(LOCK) --group infra -o requirements/infra.txt
+	$(BIN)/uv pip compile $(LOCK) --group infra --group dev -o requirements/dev.txt
+	$(BIN)/uv pip compile $(LOCK) --group infra --group dev --group bench -o requirements/bench.txt
+	$(BIN)/uv pip compile $(subst pyproject.toml,,$(LOCK)) --group audit -o requirements/audit.txt
+	cd infra && PATH="$(CURDIR)/$(BIN):$$PATH" npm update --package-lock-only --save --omit-lockfile-registry-resolved --no-audit --no-fund
 
 LOCK := pyproject.toml --upgrade --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
@@ -70,5 +100,19 @@ clean: ## remove what the commands made, .venv included
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --requirement $<
 	@touch $@
 
-.venv/dev .venv/bench: .venv/run
+# A program of its own: it pins other versions of what we use.
+.venv/audit: requirements/audit.txt | .venv/uv
+	@$(PYTHON) -m venv $@
+	@$(BIN)/uv pip install --quiet --python $@/bin/python --require-hashes --requirement $<
+	@touch $@
+
+# The CDK CLI, beside its own Node.
+.venv/cdk: infra/package-lock.json .venv/infra
+	@rm -rf $@ && mkdir $@ && cp infra/package.json infra/package-lock.json $@
+	@cd $@ && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --silent --ignore-scripts --no-audit --no-fund
+	@ln -sf ../cdk/node_modules/.bin/cdk $(BIN)/cdk
+	@touch $@
+
+.venv/infra: .venv/run
+.venv/dev: .venv/infra
 .venv/bench: .venv/dev

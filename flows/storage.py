@@ -201,11 +201,37 @@ class S3:
                 for entry in page.get("Contents", ())
                 if not entry["Key"].endswith("/")  # a folder's marker
             ]
-            if not found and not prefix and self.prefix:  # the location may name one object
-                page = _client().list_objects_v2(Bucket=self.bucket, Prefix=self.prefix, MaxKeys=1)
-                entries = page.get("Contents", ())
-                found = [self._stored(entry) for entry in entries if entry["Key"] == self.prefix]
+        if not found and not prefix and self.prefix:
+            found = self._itself()
         return sorted(found, key=lambda file: file.name)
+
+    def _itself(self) -> list[Stored]:
+        """The one object that the location names, if it does. Asked for by name: a role that may
+        list what is below `bill/` may not list what else starts with `bill`.
+        """
+        from botocore.exceptions import ClientError
+
+        try:
+            entry = _client().head_object(Bucket=self.bucket, Key=self.prefix)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in ("403", "404"):
+                return []
+            raise
+        return [self._stored({**entry, "Key": self.prefix, "Size": entry["ContentLength"]})]
+
+    def _absent(self, name: str) -> bool:
+        """Whether a refusal means that there is no such object: S3 says 404 only to those who may
+        list the whole bucket, and a job may list its own prefix
+        (https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html).
+        """
+        from botocore.exceptions import ClientError
+
+        key = self._key(name)
+        try:
+            page = _client().list_objects_v2(Bucket=self.bucket, Prefix=key, MaxKeys=1)
+        except ClientError:
+            return False
+        return all(entry["Key"] != key for entry in page.get("Contents", ()))
 
     def _stored(self, entry: dict[str, Any]) -> Stored:
         name = entry["Key"].removeprefix(self.prefix).lstrip("/")
@@ -219,7 +245,8 @@ class S3:
             try:
                 body = _client().get_object(Bucket=self.bucket, Key=self._key(name))["Body"]
             except ClientError as error:
-                if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
+                code = error.response["Error"]["Code"]
+                if code in ("NoSuchKey", "404") or (code in _DENIED and self._absent(name)):
                     return None
                 raise
             content: bytes = body.read()
@@ -280,13 +307,15 @@ class S3:
             yield
         except ClientError as error:
             code = error.response["Error"]["Code"]
-            if code not in _FIXES:
+            if code in _DENIED and verb == "read" and self._absent(name):
+                code = "NoSuchKey"
+            if code not in (*_FIXES, *_DENIED):
                 raise
             raise Problem(
                 f"cannot {verb} {self.address(name)}",
                 where={"file": self.address(name)},
                 detail=f"S3 answered {code}",
-                fix=_FIXES[code],
+                fix=self._ask_for(verb, name) if code in _DENIED else _FIXES[code],
             ) from error
         except (NoCredentialsError, NoRegionError, ParamValidationError) as error:
             raise Problem(
@@ -295,15 +324,27 @@ class S3:
                 fix="log in to AWS first (aws sso login, or AWS_PROFILE), and check the address",
             ) from error
 
+    def _ask_for(self, verb: str, name: str) -> str:
+        on = f"arn:aws:s3:::{self.bucket}"
+        target = on if verb == "list" else f"{on}/{self._key(name)}"
+        return (
+            "name it as the deployment's Source or Destination, from which its role is made; or "
+            f'ask for an entry in infra/access.toml: actions = ["{_ACTIONS[verb]}"], '
+            f'resources = ["{target}"]'
+        )
 
+
+_DENIED = ("AccessDenied", "403")
+_ACTIONS = {
+    "list": "s3:ListBucket",
+    "read": "s3:GetObject",
+    "write": "s3:PutObject",
+    "delete": "s3:DeleteObject",
+}
 _FIXES = {
     "NoSuchBucket": "check the bucket's name",
     "NoSuchKey": "check the path; the file may have been removed meanwhile",
     "404": "check the path; the file may have been removed meanwhile",
-    "AccessDenied": "let this role read the source and write the destination: name both as the "
-    "deployment's `source` and `destination`, from which its role is made",
-    "403": "let this role read the source and write the destination: name both as the "
-    "deployment's `source` and `destination`, from which its role is made",
     "InvalidAccessKeyId": "log in to AWS again: these credentials are not known",
     "ExpiredToken": "log in to AWS again: these credentials have expired",
 }

@@ -295,8 +295,11 @@ def _answer(code: str, monkeypatch: pytest.MonkeyPatch) -> Storage:
     from botocore.exceptions import ClientError
 
     class Broken:
-        def get_object(self, **_: Any) -> None:
-            raise ClientError({"Error": {"Code": code, "Message": "no"}}, "GetObject")
+        def __getattr__(self, operation: str) -> Any:
+            def answer(**_: Any) -> None:
+                raise ClientError({"Error": {"Code": code, "Message": "no"}}, operation)
+
+            return answer
 
     monkeypatch.setattr("flows.storage._client", Broken)
     return storage("s3://bucket/prefix")

@@ -1,0 +1,1 @@
+"""How flows become deployments on Fargate: where developers and cloud engineers meet."""

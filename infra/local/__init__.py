@@ -1,0 +1,1 @@
+"""AWS on this machine: what stands in for it when there is no account."""

@@ -1,0 +1,335 @@
+"""What happens is heard of: task events for Prefect's observer, a wake-up that does not get lost,
+and an alert for what people should know.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from aws_cdk import aws_budgets as budgets
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_events as events
+from aws_cdk import aws_scheduler as scheduler
+from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+from infra import policies
+from infra.names import SERVICE, WAKE_UP, Names
+from infra.settings import Settings
+from infra.substitute import sub, sub_all
+
+DAYS = 24 * 60 * 60  # seconds
+
+
+@dataclass(frozen=True)
+class Watch:
+    tasks: sqs.CfnQueue
+    topic: sns.CfnTopic
+    wake_up: scheduler.CfnSchedule | None
+
+
+def watch(scope: Construct, settings: Settings, names: Names) -> Watch:
+    topic = _topic(scope, settings, names)
+    tasks = _task_events(scope, names, topic)
+    wake_up = None
+    if settings.orchestrator != "always":
+        wake_up = _wake_up(scope, names, topic)
+        if settings.awake_hours_alarm:
+            _awake_too_long(scope, settings, names, topic)
+    _failures(scope, names, topic)
+    if settings.monthly_budget_usd:
+        _budget(scope, settings, topic)
+    return Watch(tasks, topic, wake_up)
+
+
+# --- alerts --------------------------------------------------------------------------------------
+
+
+def _topic(scope: Construct, settings: Settings, names: Names) -> sns.CfnTopic:
+    topic = sns.CfnTopic(scope, "Alerts", topic_name=f"{names.installation}-alerts")
+    services = ["budgets", "cloudwatch", "events"]
+    publish = {
+        "Sid": "OwnServices",
+        "Effect": "Allow",
+        "Principal": {"Service": [f"{service}.amazonaws.com" for service in services]},
+        "Action": "sns:Publish",
+        "Resource": topic.ref,
+        "Condition": {"StringEquals": {"aws:SourceAccount": names.account}},
+    }
+    plain = _no_plain_http("sns:Publish", topic.ref)
+    sns.CfnTopicPolicy(
+        scope,
+        "AlertsPolicy",
+        topics=[topic.ref],
+        policy_document=sub_all(policies.document([publish, plain])),
+    )
+    if settings.alert_email:
+        sns.CfnSubscription(
+            scope,
+            "AlertsByMail",
+            topic_arn=topic.ref,
+            protocol="email",
+            endpoint=settings.alert_email,
+        )
+    return topic
+
+
+def _failures(scope: Construct, names: Names, topic: sns.CfnTopic) -> None:
+    """What EventBridge knows of by itself, at no charge, in a sentence."""
+    _tell(
+        scope,
+        names,
+        topic,
+        "release-failed",
+        {
+            "source": ["aws.codepipeline"],
+            "detail-type": ["CodePipeline Pipeline Execution State Change"],
+            "detail": {"pipeline": [names.installation], "state": ["FAILED"]},
+        },
+        {"execution": "$.detail.execution-id", "at": "$.time"},
+        f"{names.installation}: release <execution> failed at <at>; the image that was live still "
+        "is. Why: the pipeline's page, or the build's log group "
+        f"{names.log_group('build')}.",
+    )
+    _tell(
+        scope,
+        names,
+        topic,
+        "orchestrator-failed",
+        {
+            "source": ["aws.ecs"],
+            "detail-type": ["ECS Deployment State Change", "ECS Service Action"],
+            "resources": [names.service_arn],
+            "detail": {
+                "eventName": [
+                    "SERVICE_DEPLOYMENT_FAILED",
+                    "SERVICE_TASK_PLACEMENT_FAILURE",
+                    "SERVICE_TASK_START_IMPAIRED",
+                ]
+            },
+        },
+        {"what": "$.detail.eventName", "at": "$.time"},
+        f"{names.installation}: the orchestrator did not start (<what>, <at>), so runs that are "
+        f"due wait. Why: its log group {names.log_group(SERVICE)}, or the service's events in ECS.",
+    )
+
+
+def _tell(
+    scope: Construct,
+    names: Names,
+    topic: sns.CfnTopic,
+    what: str,
+    pattern: Any,
+    paths: dict[str, str],
+    sentence: str,
+) -> None:
+    events.CfnRule(
+        scope,
+        "".join(part.title() for part in what.split("-")),
+        name=f"{names.installation}-{what}",
+        event_pattern=sub_all(pattern),
+        targets=[
+            events.CfnRule.TargetProperty(
+                id="Alerts",
+                arn=topic.ref,
+                input_transformer=events.CfnRule.InputTransformerProperty(
+                    input_paths_map=paths, input_template=json.dumps(sentence)
+                ),
+            )
+        ],
+    )
+
+
+def _awake_too_long(
+    scope: Construct, settings: Settings, names: Names, topic: sns.CfnTopic
+) -> None:
+    """ECS measures the CPU of a service only while a task of it runs."""
+    hours = settings.awake_hours_alarm
+    cloudwatch.CfnAlarm(
+        scope,
+        "AwakeTooLong",
+        alarm_name=f"{names.installation}-awake-too-long",
+        alarm_description=f"The orchestrator has not slept for {hours} hours. Its log group "
+        f"{names.log_group(SERVICE)} says what keeps it awake.",
+        namespace="AWS/ECS",
+        metric_name="CPUUtilization",
+        dimensions=[
+            cloudwatch.CfnAlarm.DimensionProperty(name="ClusterName", value=names.installation),
+            cloudwatch.CfnAlarm.DimensionProperty(name="ServiceName", value=SERVICE),
+        ],
+        statistic="SampleCount",
+        period=3600,
+        evaluation_periods=hours,
+        # The hours in which it woke up and in which it is looked at are not whole ones.
+        threshold=1,
+        comparison_operator="GreaterThanOrEqualToThreshold",
+        treat_missing_data="notBreaching",
+        alarm_actions=[topic.ref],
+    )
+
+
+def _not_empty(
+    scope: Construct, id: str, queue: sqs.CfnQueue, topic: sns.CfnTopic, name: str, about: str
+) -> None:
+    cloudwatch.CfnAlarm(
+        scope,
+        id,
+        alarm_name=name,
+        alarm_description=about,
+        namespace="AWS/SQS",
+        metric_name="ApproximateNumberOfMessagesVisible",
+        dimensions=[
+            cloudwatch.CfnAlarm.DimensionProperty(name="QueueName", value=queue.attr_queue_name)
+        ],
+        statistic="Maximum",
+        period=300,
+        evaluation_periods=1,
+        threshold=1,
+        comparison_operator="GreaterThanOrEqualToThreshold",
+        treat_missing_data="notBreaching",
+        alarm_actions=[topic.ref],
+    )
+
+
+def _budget(scope: Construct, settings: Settings, topic: sns.CfnTopic) -> None:
+    """What carries this installation's tag; AWS sees a tag in bills once it is activated there."""
+    subscriber = budgets.CfnBudget.SubscriberProperty(subscription_type="SNS", address=topic.ref)
+    budgets.CfnBudget(
+        scope,
+        "Budget",
+        budget=budgets.CfnBudget.BudgetDataProperty(
+            budget_name=settings.installation,
+            budget_type="COST",
+            time_unit="MONTHLY",
+            budget_limit=budgets.CfnBudget.SpendProperty(
+                amount=float(settings.monthly_budget_usd), unit="USD"
+            ),
+            cost_filters={"TagKeyValue": [f"user:nightshift${settings.installation}"]},
+        ),
+        notifications_with_subscribers=[
+            budgets.CfnBudget.NotificationWithSubscribersProperty(
+                notification=budgets.CfnBudget.NotificationProperty(
+                    comparison_operator="GREATER_THAN",
+                    notification_type=kind,
+                    threshold=percent,
+                    threshold_type="PERCENTAGE",
+                ),
+                subscribers=[subscriber],
+            )
+            for kind, percent in (("ACTUAL", 80), ("FORECASTED", 100))
+        ],
+    )
+
+
+# --- queues --------------------------------------------------------------------------------------
+
+
+def _task_events(scope: Construct, names: Names, topic: sns.CfnTopic) -> sqs.CfnQueue:
+    """What becomes of each ECS task, kept for Prefect's observer until it is awake to hear it."""
+    failed = _queue(scope, "TasksUnheard", f"{names.installation}-tasks-unheard", None)
+    queue = _queue(scope, "Tasks", f"{names.installation}-tasks", failed)
+    rule = events.CfnRule(
+        scope,
+        "TaskEvents",
+        name=f"{names.installation}-tasks",
+        description="State changes of this cluster's tasks, for Prefect's observer.",
+        event_pattern={
+            "source": ["aws.ecs"],
+            "detail-type": ["ECS Task State Change"],
+            "detail": {"clusterArn": [sub(names.cluster_arn)]},
+        },
+        targets=[events.CfnRule.TargetProperty(id="Observer", arn=queue.attr_arn)],
+    )
+    _let_in(scope, "TasksPolicy", queue, "events.amazonaws.com", rule.attr_arn)
+    _let_in(scope, "TasksUnheardPolicy", failed, "", "")
+    _not_empty(
+        scope,
+        "TaskEventsUnheard",
+        failed,
+        topic,
+        f"{names.installation}-task-events-unheard",
+        "The observer failed on a task's event again and again: the run may show a wrong state. "
+        "The event is in the queue.",
+    )
+    return queue
+
+
+def _wake_up(scope: Construct, names: Names, topic: sns.CfnTopic) -> scheduler.CfnSchedule:
+    """The standing wake-up. The orchestrator moves it before it sleeps; nothing in it depends on a
+    setting, so that no update of the stack moves it back.
+    """
+    failed = _queue(scope, "WakeUpFailed", f"{names.installation}-wake-up-failed", None)
+    _let_in(scope, "WakeUpFailedPolicy", failed, "", "")
+    group = scheduler.CfnScheduleGroup(scope, "Schedules", name=names.installation)
+    one = {"Cluster": names.installation, "Service": SERVICE, "DesiredCount": 1}
+    schedule = scheduler.CfnSchedule(
+        scope,
+        "WakeUp",
+        name=WAKE_UP,
+        group_name=group.ref,
+        description="Sets the orchestrator's desired count to 1.",
+        schedule_expression="rate(1 day)",  # until the orchestrator has slept for the first time
+        schedule_expression_timezone="UTC",
+        flexible_time_window=scheduler.CfnSchedule.FlexibleTimeWindowProperty(mode="OFF"),
+        target=scheduler.CfnSchedule.TargetProperty(
+            arn="arn:aws:scheduler:::aws-sdk:ecs:updateService",
+            role_arn=sub(names.role_arn("scheduler")),
+            input=json.dumps(one),
+            dead_letter_config=scheduler.CfnSchedule.DeadLetterConfigProperty(arn=failed.attr_arn),
+            retry_policy=scheduler.CfnSchedule.RetryPolicyProperty(
+                maximum_event_age_in_seconds=3600, maximum_retry_attempts=20
+            ),
+        ),
+    )
+    _not_empty(
+        scope,
+        "WakeUpLost",
+        failed,
+        topic,
+        f"{names.installation}-wake-up-failed",
+        "The orchestrator was not woken, so runs that are due wait. The queue has the reason; "
+        "setting the service's desired count to 1 wakes it now.",
+    )
+    return schedule
+
+
+def _queue(scope: Construct, id: str, name: str, failed: sqs.CfnQueue | None) -> sqs.CfnQueue:
+    redrive = {"deadLetterTargetArn": failed.attr_arn, "maxReceiveCount": 5} if failed else None
+    return sqs.CfnQueue(
+        scope,
+        id,
+        queue_name=name,
+        message_retention_period=14 * DAYS,  # SQS's most: the orchestrator may sleep for long
+        redrive_policy=redrive,
+        sqs_managed_sse_enabled=True,
+    )
+
+
+def _let_in(scope: Construct, id: str, queue: sqs.CfnQueue, service: str, source: str) -> None:
+    statements = [_no_plain_http("sqs:*", queue.attr_arn)]
+    if service:
+        statements.append(
+            {
+                "Sid": "OwnRule",
+                "Effect": "Allow",
+                "Principal": {"Service": service},
+                "Action": "sqs:SendMessage",
+                "Resource": queue.attr_arn,
+                "Condition": {"ArnEquals": {"aws:SourceArn": source}},
+            }
+        )
+    sqs.CfnQueuePolicy(scope, id, queues=[queue.ref], policy_document=policies.document(statements))
+
+
+def _no_plain_http(action: str, resource: str) -> policies.Statement:
+    return {
+        "Sid": "TlsOnly",
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": action,
+        "Resource": resource,
+        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+    }
