@@ -32,7 +32,8 @@ def app(
     deployments = declared() if deployments is None else deployments
     more = extras(deployments) if more is None else more
     first = made.node.try_get_context("first") in (True, "true")
-    for stack in stacks(made, settings, deployments, more, first=first):
+    account = str(made.node.try_get_context("account") or "")
+    for stack in stacks(made, settings, deployments, more, first=first, account=account):
         acknowledge(stack)
     cdk.Validations.of(made).add_plugins(AwsSolutionsChecks(made))
     return made

@@ -92,7 +92,7 @@ def orchestrator(
                 command=["python", "-m", "deployments.orchestrator"],
                 environment=_environment(settings),
                 secrets=_secrets(settings, names),
-                port_mappings=_ports(settings),
+                port_mappings=_ports(settings) or None,
                 readonly_root_filesystem=True,
                 mount_points=[
                     ecs.CfnTaskDefinition.MountPointProperty(

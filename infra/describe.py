@@ -53,4 +53,6 @@ def _notes(settings: Settings) -> list[str]:
             f"No bill export: CloudFormation makes one in us-east-1 only, not in {settings.region}."
             " docs/cloud-engineers.md has the command that makes it."
         )
+    if settings.monthly_budget_usd and not settings.makes_budget:
+        notes.append(f"No budget: CloudFormation makes none in {settings.region}.")
     return notes

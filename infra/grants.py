@@ -5,7 +5,6 @@ The template is made from this, and so is what `make access` says.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -17,6 +16,7 @@ from infra.names import Names
 from infra.policies import Statement
 from infra.settings import Settings
 
+HISTORY = "prefect/"  # where the orchestrator keeps it, in the bucket for state
 DATA_BUCKET = "{{$NIGHTSHIFT_DATA_BUCKET}}"  # how prefect.yaml names the installation's own
 
 
@@ -38,7 +38,9 @@ def job_roles(
     """One role for each deployment, from its flow's signature and its parameters."""
     roles = []
     for deployment in deployments:
-        statements = [s for data in deployment.data for s in _data(names, deployment, data)]
+        statements = _on_data(
+            [(_bucket(names, deployment, data), data) for data in deployment.data]
+        )
         roles.append(
             Role(
                 names.job(deployment),
@@ -60,23 +62,31 @@ def job_roles(
     return tuple(roles)
 
 
-def _data(names: Names, deployment: Deployment, data: Data) -> list[Statement]:
-    if data.bucket.startswith("{{") and data.bucket != DATA_BUCKET:
+def _bucket(names: Names, deployment: Deployment, data: Data) -> str:
+    """The ARN of the bucket that the data is in."""
+    if data.bucket == DATA_BUCKET:
+        return names.bucket_arn("data")
+    if data.bucket.startswith("{{"):
         raise Problem(
             "the bucket's variable is not one that an installation knows",
             where={"deployment": deployment.name, "parameter": data.parameter},
             value=data.address,
             fix=f"write {DATA_BUCKET} or the bucket's own name",
         )
-    own = data.bucket == DATA_BUCKET
-    bucket = names.bucket_arn("data") if own else f"arn:aws:s3:::{data.bucket}"
-    what = re.sub(r"[^A-Za-z0-9]", "", data.parameter.title())
+    return f"arn:aws:s3:::{data.bucket}"
+
+
+def _on_data(located: Sequence[tuple[str, Data]]) -> list[Statement]:
+    reads = [(bucket, data.key) for bucket, data in located if data.read]
+    writes = [(bucket, data.key) for bucket, data in located if data.write]
     statements = []
-    if data.read:
-        statements.append(policies.list_objects(f"List{what}", bucket, data.key))
-        statements.append(policies.read_objects(f"Read{what}", bucket, data.key))
-    if data.write:
-        statements.append(policies.write_objects(f"Write{what}", bucket, data.key))
+    for number, bucket in enumerate(sorted({bucket for bucket, _ in reads}), start=1):
+        keys = [key for in_bucket, key in reads if in_bucket == bucket]
+        statements.append(policies.list_objects(f"List{number}", bucket, *keys))
+    if reads:
+        statements.append(policies.read_objects("Read", *reads))
+    if writes:
+        statements.append(policies.write_objects("Write", *writes))
     return statements
 
 
@@ -129,10 +139,10 @@ def _orchestrator(names: Names, settings: Settings, jobs: Sequence[Role]) -> Rol
     if settings.orchestrator != "external":
         state = names.bucket_arn("state")
         statements += [
-            policies.list_objects("ListState", state, "prefect/"),
-            policies.read_objects("ReadState", state, "prefect/"),
-            policies.write_objects("WriteState", state, "prefect/"),
-            policies.delete_objects("PruneState", state, "prefect/"),
+            policies.list_objects("ListState", state, HISTORY),
+            policies.read_objects("ReadState", (state, HISTORY)),
+            policies.write_objects("WriteState", (state, HISTORY)),
+            policies.delete_objects("PruneState", (state, HISTORY)),
         ]
     return Role(
         "orchestrator",

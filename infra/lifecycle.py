@@ -131,12 +131,14 @@ def plan_deploy(
         )
     if not seen.secret or api_key:
         steps.append(MakeSecret(names.secret, api_key))
+    own = {"first": "true"} if first else {}
     arguments = ["--all", "--require-approval", "broadening" if ask else "never"]
     if first and seen.buckets:
-        arguments.append("--import-existing-resources")  # the data of an earlier installation
-    steps.append(
-        Cdk("deploy", tuple(arguments), {**context, **({"first": "true"} if first else {})})
-    )
+        # The data of an earlier installation. CloudFormation wants the names as they are:
+        # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/import-resources-automatically.html
+        arguments.append("--import-existing-resources")
+        own["account"] = seen.account
+    steps.append(Cdk("deploy", tuple(arguments), {**context, **own}))
     if settings.orchestrator == "always" and seen.live_image and seen.desired_count == 0:
         steps.append(SetDesiredCount(1))
     steps.append(ActivateTag())

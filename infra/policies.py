@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 Statement = dict[str, Any]
+Place = tuple[str, str]  # a bucket's ARN, and a key or prefix in it
 
 # Actions that AWS ties to no resource: a statement about them has to say `*`.
 WITHOUT_RESOURCE = {
@@ -103,25 +104,33 @@ def no_iam() -> Statement:
 # --- S3 ------------------------------------------------------------------------------------------
 
 
-def list_objects(sid: str, bucket_arn: str, key: str) -> Statement:
-    """See the names below `key`, and no others: S3 compares the request's own prefix."""
-    condition = {"StringLike": {"s3:prefix": [f"{below(key)}*"]}} if key else None
+def list_objects(sid: str, bucket_arn: str, *keys: str) -> Statement:
+    """See the names below the keys, and no others: S3 compares the request's own prefix."""
+    prefixes = [f"{below(key)}*" for key in keys]
+    condition = {"StringLike": {"s3:prefix": prefixes}} if all(keys) else None
     return allow(sid, ["s3:ListBucket"], [bucket_arn], condition)
 
 
-def read_objects(sid: str, bucket_arn: str, key: str) -> Statement:
-    """Read what is below `key`; one that does not end in / may be an object itself."""
-    itself = [f"{bucket_arn}/{key}"] if key and not key.endswith("/") else []
-    return allow(sid, ["s3:GetObject"], [*itself, f"{bucket_arn}/{below(key)}*"])
+def read_objects(sid: str, *places: Place) -> Statement:
+    """Read what is below a key; one that does not end in / may be an object itself."""
+    resources = []
+    for bucket_arn, key in places:
+        itself = [f"{bucket_arn}/{key}"] if key and not key.endswith("/") else []
+        resources += [*itself, _below(bucket_arn, key)]
+    return allow(sid, ["s3:GetObject"], resources)
 
 
-def write_objects(sid: str, bucket_arn: str, key: str) -> Statement:
-    """Write and replace below `key`. Publishing replaces a pointer and deletes nothing."""
-    return allow(sid, ["s3:PutObject"], [f"{bucket_arn}/{below(key)}*"])
+def write_objects(sid: str, *places: Place) -> Statement:
+    """Write and replace below a key. Publishing replaces a pointer and deletes nothing."""
+    return allow(sid, ["s3:PutObject"], [_below(*place) for place in places])
 
 
-def delete_objects(sid: str, bucket_arn: str, key: str) -> Statement:
-    return allow(sid, ["s3:DeleteObject"], [f"{bucket_arn}/{below(key)}*"])
+def delete_objects(sid: str, *places: Place) -> Statement:
+    return allow(sid, ["s3:DeleteObject"], [_below(*place) for place in places])
+
+
+def _below(bucket_arn: str, key: str) -> str:
+    return f"{bucket_arn}/{below(key)}*"
 
 
 def below(key: str) -> str:

@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from infra import regions
+
 FILE = Path(__file__).with_name("settings.toml")
 
 # What CloudWatch Logs accepts:
@@ -95,6 +97,10 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _together(self) -> Settings:
+        if self.region in regions.NO_CODEBUILD:
+            raise Together("region", self.region, "CloudFormation makes no CodeBuild project there")
+        if self.source == "codecommit" and self.region in regions.NO_CODECOMMIT:
+            raise Together("source", self.source, f"there is no CodeCommit in {self.region}")
         if self.source == "connection" and not self.connection_arn:
             raise Together("connection_arn", "", 'source = "connection" needs one')
         if self.source == "connection" and "/" not in self.repository:
@@ -120,8 +126,11 @@ class Settings(BaseModel):
 
     @property
     def makes_export(self) -> bool:
-        """AWS::BCMDataExports::Export is known to CloudFormation in us-east-1."""
-        return self.bill_export and self.region == "us-east-1"
+        return self.bill_export and self.region in regions.EXPORTS
+
+    @property
+    def makes_budget(self) -> bool:
+        return bool(self.monthly_budget_usd) and self.region not in regions.NO_BUDGETS
 
 
 class Together(ValueError):

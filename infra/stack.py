@@ -9,6 +9,7 @@ alone. They know each other's parts by name.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import aws_cdk as cdk
 
@@ -28,14 +29,17 @@ def stacks(
     extras: Sequence[Extra],
     *,
     first: bool = False,
+    account: str = "",
 ) -> tuple[cdk.Stack, cdk.Stack]:
-    """Who may do what, and all the rest. `first`: nothing of it is there yet."""
+    """Who may do what, and all the rest. `first`: nothing of it is there yet. `account`: its
+    number, if CloudFormation is to take up buckets that are there, which it knows by name alone.
+    """
     names = Names(settings.installation, settings.region)
     identity = _stack(app, names.identity_stack, settings)
     rest = _stack(app, names.installation, settings)
     rest.add_stack_dependency(identity)
     _identity(identity, settings, names, deployments, extras)
-    _rest(rest, settings, names, first)
+    _rest(rest, settings, names, first, account)
     return identity, rest
 
 
@@ -70,10 +74,11 @@ def _identity(
         output.override_logical_id(words)
 
 
-def _rest(scope: cdk.Stack, settings: Settings, names: Names, first: bool) -> None:
+def _rest(scope: cdk.Stack, settings: Settings, names: Names, first: bool, account: str) -> None:
     net = network.network(scope, settings)
     images = registry.registry(scope, settings)
-    buckets = storage.storage(scope, settings, names)
+    known = replace(names, account=account or names.account)
+    buckets = storage.storage(scope, settings, known)
     logs = compute.log_groups(scope, settings, names)
     cluster = compute.cluster(scope, settings)
     compute.orchestrator(

@@ -47,6 +47,7 @@ class Storage:
 
 
 def storage(scope: Construct, settings: Settings, names: Names) -> Storage:
+    """`names` with the account's own number lets CloudFormation find buckets that are there."""
     # A job that writes nonsense over what was right: a week to take it back.
     week = s3.LifecycleRule(noncurrent_version_expiration=Duration.days(7))
     month = s3.LifecycleRule(expiration=Duration.days(30))

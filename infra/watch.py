@@ -40,7 +40,7 @@ def watch(scope: Construct, settings: Settings, names: Names) -> Watch:
         if settings.awake_hours_alarm:
             _awake_too_long(scope, settings, names, topic)
     _failures(scope, names, topic)
-    if settings.monthly_budget_usd:
+    if settings.makes_budget:
         _budget(scope, settings, topic)
     return Watch(tasks, topic, wake_up)
 
@@ -201,7 +201,6 @@ def _budget(scope: Construct, settings: Settings, topic: sns.CfnTopic) -> None:
         scope,
         "Budget",
         budget=budgets.CfnBudget.BudgetDataProperty(
-            budget_name=settings.installation,
             budget_type="COST",
             time_unit="MONTHLY",
             budget_limit=budgets.CfnBudget.SpendProperty(

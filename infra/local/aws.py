@@ -6,6 +6,7 @@ Each of infra/local's packages says what it does not cover.
 from __future__ import annotations
 
 import logging
+import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -59,7 +60,9 @@ class LocalAws:
 def local_aws(
     port: int = 0, *, region: str = "us-east-1", enforce: bool = True
 ) -> Iterator[LocalAws]:
-    """AWS, until the context ends."""
+    """An AWS with nothing in it, until the context ends. One at a time: moto's state is this
+    process's.
+    """
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # otherwise a line for each request
     register()
     with ExitStack() as stack:
@@ -69,4 +72,6 @@ def local_aws(
         server.start()
         stack.callback(server.stop)
         host, bound = server.get_host_and_port()
-        yield LocalAws(f"http://{host}:{bound}", region, record)
+        url = f"http://{host}:{bound}"
+        urllib.request.urlopen(f"{url}/moto-api/reset", data=b"").close()  # noqa: S310 - our own
+        yield LocalAws(url, region, record)

@@ -132,32 +132,44 @@ def statements(*data: Any) -> dict[str, dict[str, Any]]:
 def test_a_prefix_is_listed_and_read_and_nothing_beside_it() -> None:
     made = statements(reads("bills/"))
     data = "arn:aws:s3:::nightshift-prod-data-${AWS::AccountId}-us-east-1"
-    assert list(made) == ["ListSource", "ReadSource", "NeverIam"]
-    assert made["ListSource"]["Resource"] == [data]
-    assert made["ListSource"]["Condition"] == {"StringLike": {"s3:prefix": ["bills/*"]}}
-    assert made["ReadSource"]["Resource"] == [f"{data}/bills/*"]
+    assert list(made) == ["List1", "Read", "NeverIam"]
+    assert made["List1"]["Resource"] == [data]
+    assert made["List1"]["Condition"] == {"StringLike": {"s3:prefix": ["bills/*"]}}
+    assert made["Read"]["Resource"] == [f"{data}/bills/*"]
 
 
 def test_without_a_slash_it_may_be_one_object() -> None:
     made = statements(reads("bill.csv", bucket="other"))
-    assert made["ReadSource"]["Resource"] == [
+    assert made["Read"]["Resource"] == [
         "arn:aws:s3:::other/bill.csv",
         "arn:aws:s3:::other/bill.csv/*",
     ]
-    assert made["ListSource"]["Condition"] == {"StringLike": {"s3:prefix": ["bill.csv/*"]}}
+    assert made["List1"]["Condition"] == {"StringLike": {"s3:prefix": ["bill.csv/*"]}}
 
 
 def test_a_destination_is_written_and_never_deleted_from() -> None:
     made = statements(writes("reports"))
-    assert made["WriteDestination"]["Action"] == ["s3:PutObject"]
-    assert made["WriteDestination"]["Resource"][0].endswith("/reports/*")
+    assert made["Write"]["Action"] == ["s3:PutObject"]
+    assert made["Write"]["Resource"][0].endswith("/reports/*")
     assert not any("Delete" in a for s in made.values() for a in s["Action"])
+
+
+def test_several_places_are_one_statement_each() -> None:
+    made = statements(reads("in/", bucket="one"), writes("out/", bucket="two"), reads("x", "one"))
+    assert list(made) == ["List1", "List2", "Read", "Write", "NeverIam"]
+    assert made["List1"]["Condition"] == {"StringLike": {"s3:prefix": ["in/*", "x/*"]}}
+    assert made["List2"]["Condition"] == {"StringLike": {"s3:prefix": ["out/*"]}}
+    assert made["Read"]["Resource"] == [
+        *("arn:aws:s3:::one/in/*", "arn:aws:s3:::two/out/*"),
+        *("arn:aws:s3:::one/x", "arn:aws:s3:::one/x/*"),
+    ]
+    assert made["Write"]["Resource"] == ["arn:aws:s3:::two/out/*"]
 
 
 def test_a_whole_bucket_has_no_condition() -> None:
     made = statements(reads("", bucket="public-data"))
-    assert "Condition" not in made["ListSource"]
-    assert made["ReadSource"]["Resource"] == ["arn:aws:s3:::public-data/*"]
+    assert "Condition" not in made["List1"]
+    assert made["Read"]["Resource"] == ["arn:aws:s3:::public-data/*"]
 
 
 def test_another_variable_is_not_known() -> None:

@@ -50,7 +50,7 @@ RUNNING = {
 
 
 def deploy(
-    there: Seen, ask: bool = False, api_key: str | None = None, **settings: str
+    there: Seen, *, ask: bool = False, api_key: str | None = None, **settings: Any
 ) -> list[Step]:
     return plan_deploy(load(settings), NAMES, there, context=settings, ask=ask, api_key=api_key)
 
@@ -86,6 +86,7 @@ def test_the_data_of_an_earlier_installation_is_taken_up() -> None:
     cdk = deploy(seen(buckets=BUCKETS, secret=True))[0]
     assert isinstance(cdk, Cdk)
     assert "--import-existing-resources" in cdk.arguments
+    assert cdk.context == {"first": "true", "account": "123456789012"}
     cdk = deploy(seen(**RUNNING))[0]
     assert isinstance(cdk, Cdk)
     assert "--import-existing-resources" not in cdk.arguments
@@ -109,7 +110,7 @@ def test_always_on_is_switched_on_when_there_is_an_image() -> None:
 
 
 def test_an_external_api_needs_its_key_once() -> None:
-    external = {"orchestrator": "external", "prefect_api_url": "https://x.example.com/api"}
+    external: dict[str, Any] = {"orchestrator": "external", "prefect_api_url": "https://x.example.com/api"}
     with pytest.raises(Problem, match="key is not known") as caught:
         deploy(seen(), **external)
     assert "PREFECT_API_KEY=" in caught.value.fix

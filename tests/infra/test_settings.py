@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from infra import regions
 from infra.settings import FILE, BadSettings, Settings, load
 
 CONNECTION = "arn:aws:codeconnections:us-east-1:123456789012:connection/0a1b"
@@ -120,6 +121,38 @@ def test_the_bill_export_is_made_where_cloudformation_can(
     values: dict[str, Any], makes: bool
 ) -> None:
     assert load(values).makes_export is makes
+
+
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        ({"region": "ca-west-1"}, "CloudFormation makes no CodeBuild project there"),
+        ({"region": "af-south-1"}, "there is no CodeCommit in af-south-1"),
+    ],
+)
+def test_a_region_without_what_it_takes(values: dict[str, str], why: str) -> None:
+    with pytest.raises(BadSettings, match=why):
+        load(values)
+
+
+def test_what_is_said_of_regions_is_what_cfn_lint_knows() -> None:
+    from cfnlint.helpers import REGIONS
+    from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
+
+    commercial = [
+        r for r in REGIONS if not r.startswith(("cn-", "us-gov-", "us-iso", "eu-iso", "eusc"))
+    ]
+
+    def without(kind: str) -> set[str]:
+        return {region for region in commercial if kind not in types(region)}
+
+    def types(region: str) -> set[str]:
+        return set(PROVIDER_SCHEMA_MANAGER.get_resource_types(region))
+
+    assert without("AWS::Budgets::Budget") == regions.NO_BUDGETS
+    assert without("AWS::CodeCommit::Repository") == regions.NO_CODECOMMIT
+    assert without("AWS::CodeBuild::Project") == regions.NO_CODEBUILD
+    assert all("AWS::BCMDataExports::Export" in types(region) for region in regions.EXPORTS)
 
 
 def test_codecommits_repository_is_named_after_the_installation_or_as_said() -> None:

@@ -48,8 +48,8 @@ class MotoAccount:
             found = ecs_backends[self.account][self.region].describe_task_definition(name)
         except _MISSING:
             return None
-        # moto sets the attribute if there is one.
-        roles = (found.task_role_arn, getattr(found, "execution_role_arn", None))
+        # moto sets the attributes if there are some.
+        roles = (getattr(found, name, None) for name in ("task_role_arn", "execution_role_arn"))
         return TaskDefinition(str(found.arn), tuple(str(role) for role in roles if role))
 
     def has_object(self, bucket: str, key: str) -> bool | None:
