@@ -54,5 +54,5 @@ def template(stack: str) -> Path:
 def _environment() -> dict[str, str]:
     return os.environ | {
         "PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}",
-        "CDK_DISABLE_CLI_TELEMETRY": "true",
+        "CDK_DISABLE_VERSION_CHECK": "true",  # this one is pinned
     }

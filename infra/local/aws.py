@@ -15,7 +15,7 @@ from typing import Any
 import boto3
 from moto.server import ThreadedMotoServer
 
-from infra.local.cloudformation import register
+from infra.local import billing, cloudformation
 from infra.local.iam import Record, administrator, assume, enforced, mend_bucket_policies
 
 ACCOUNT = "123456789012"
@@ -64,7 +64,8 @@ def local_aws(
     process's.
     """
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # otherwise a line for each request
-    register()
+    cloudformation.register()
+    billing.register()
     with ExitStack() as stack:
         stack.enter_context(mend_bucket_policies())
         record = stack.enter_context(enforced()) if enforce else None

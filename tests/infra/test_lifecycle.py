@@ -110,7 +110,10 @@ def test_always_on_is_switched_on_when_there_is_an_image() -> None:
 
 
 def test_an_external_api_needs_its_key_once() -> None:
-    external: dict[str, Any] = {"orchestrator": "external", "prefect_api_url": "https://x.example.com/api"}
+    external: dict[str, Any] = {
+        "orchestrator": "external",
+        "prefect_api_url": "https://x.example.com/api",
+    }
     with pytest.raises(Problem, match="key is not known") as caught:
         deploy(seen(), **external)
     assert "PREFECT_API_KEY=" in caught.value.fix

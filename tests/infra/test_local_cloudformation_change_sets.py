@@ -186,3 +186,26 @@ def test_the_stacks_own_calls_pass_when_iam_is_enforced(cloud: Cloud) -> None:
     finally:
         cloud.post("reset-auth", b"inf")
     assert status == "CREATE_COMPLETE"
+
+
+def test_a_change_sets_name_is_its_stacks_own(cloud: Cloud) -> None:
+    """The CDK CLI gives all of them one name, and first deletes the last one, if there is one."""
+    aws = cloud("cloudformation")
+    for stack in ("one", "two"):
+        log = resource("Logs::LogGroup", LogGroupName=stack)
+        names = {"StackName": stack, "ChangeSetName": "deploy"}
+        aws.create_change_set(
+            **names, TemplateBody=json.dumps({"Resources": {"Log": log}}), ChangeSetType="CREATE"
+        )
+    aws.execute_change_set(StackName="one", ChangeSetName="deploy")
+    groups = cloud("logs").describe_log_groups()["logGroups"]
+    assert [group["logGroupName"] for group in groups] == ["one"]
+    aws.delete_change_set(StackName="one", ChangeSetName="deploy")
+    aws.delete_change_set(StackName="one", ChangeSetName="deploy")
+    with pytest.raises(aws.exceptions.ChangeSetNotFoundException):
+        aws.describe_change_set(StackName="one", ChangeSetName="deploy")
+    described = aws.describe_change_set(StackName="two", ChangeSetName="deploy")
+    assert described["ExecutionStatus"] == "AVAILABLE"
+    aws.delete_stack(StackName="two")
+    with pytest.raises(aws.exceptions.ChangeSetNotFoundException):
+        aws.describe_change_set(StackName="two", ChangeSetName="deploy")

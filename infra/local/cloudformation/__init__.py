@@ -27,7 +27,12 @@ import functools
 @functools.cache
 def register() -> None:
     """Teach moto, in this process, before IAM is enforced in it. More than once is once."""
-    from infra.local.cloudformation import api, stacks  # moto is a second's work: not on import
+    from infra.local.cloudformation import (
+        api,
+        change_sets,
+        stacks,
+    )  # moto is a second's work: not on import
 
     api.let_in()
     stacks.take_over()
+    change_sets.take_over()

@@ -1,14 +1,12 @@
-"""Moto's stacks and change sets, carried out by what is here."""
+"""Moto's stacks, carried out by what is here."""
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
-from moto.cloudformation.exceptions import AlreadyExistsException, ValidationError
+from moto.cloudformation.exceptions import ValidationError
 from moto.cloudformation.models import CloudFormationBackend, Stack, cloudformation_backends
 from moto.cloudformation.parsing import OutputMap
-from moto.cloudformation.responses import CloudFormationResponse
 
 from infra.local.cloudformation.deployment import Deployment, Failed, delete_all
 from infra.local.cloudformation.resource import Resources, with_zones
@@ -25,10 +23,6 @@ def take_over() -> None:
     stack.update = _update
     backend: Any = CloudFormationBackend
     backend.delete_stack = _delete_stack
-    backend.execute_change_set = _execute_change_set
-    backend.create_change_set = _one_stack_of_a_name(backend.create_change_set)
-    response: Any = CloudFormationResponse
-    response.create_change_set = _that_may_import(response.create_change_set)
 
 
 def deploy(
@@ -69,7 +63,7 @@ def _undo(stack: Any, verb: str, deployment: Deployment, body: str, reason: str)
 def _update(
     self: Any, template: str, role_arn: Any = None, parameters: Any = None, tags: Any = None
 ) -> None:
-    _may_update(self)
+    may_update(self)
     given = parameters or {}
     if self.has_template(template) and self.has_parameters(given) and tags in (None, self.tags):
         raise ValidationError(message="No updates are to be performed.")
@@ -79,7 +73,7 @@ def _update(
     deploy(self, "UPDATE", template, given)
 
 
-def _may_update(stack: Any) -> None:
+def may_update(stack: Any) -> None:
     busy = stack.status.endswith("_IN_PROGRESS") and stack.status != "REVIEW_IN_PROGRESS"
     if busy or stack.status in _CANNOT_UPDATE:
         message = f"Stack:{stack.stack_id} is in {stack.status} state and can not be updated."
@@ -105,58 +99,6 @@ def _delete_stack(self: Any, name_or_stack_id: str) -> None:
         stack.output_map = _outputs(stack, {})
         _status(stack, "DELETE_COMPLETE")
         self.deleted_stacks[stack.stack_id] = self.stacks.pop(stack.stack_id)
-
-
-# --- change sets ---------------------------------------------------------------------------------
-
-
-def _execute_change_set(self: Any, change_set_name: str, stack_name: str | None = None) -> None:
-    for change_set in reversed(self.change_sets.values()):
-        by_name = change_set.change_set_name == change_set_name
-        if change_set_name == change_set.change_set_id or (
-            by_name and stack_name in (None, change_set.stack_name, change_set.stack_id)
-        ):
-            break
-    else:
-        message = f"ChangeSet [{change_set_name}] does not exist"
-        raise ValidationError(message=message)
-    if change_set.execution_status != "AVAILABLE":
-        message = f"ChangeSet [{change_set_name}] cannot be executed in its current status"
-        raise ValidationError(message=message)
-    stack = self.stacks[change_set.stack_id]
-    imports = getattr(change_set, "imports", False)
-    if change_set.tags:
-        stack.tags = change_set.tags
-    verb = change_set.change_set_type
-    deploy(stack, verb, change_set.template, change_set.parameters, imports=imports)
-    change_set.execution_status = "EXECUTE_COMPLETE"
-
-
-def _one_stack_of_a_name(create: Any) -> Any:
-    @functools.wraps(create)
-    def wrapped(self: Any, *arguments: Any, **named: Any) -> Any:
-        same = [stack for stack in self.stacks.values() if stack.name == named["stack_name"]]
-        if named["change_set_type"] == "UPDATE":
-            for stack in same:
-                _may_update(stack)
-        for stack in same if named["change_set_type"] == "CREATE" else []:
-            if stack.status != "REVIEW_IN_PROGRESS":
-                raise AlreadyExistsException(f"Stack [{stack.name}] already exists")
-            del self.stacks[stack.stack_id]  # it was never more than an earlier change set
-        return create(self, *arguments, **named)
-
-    return wrapped
-
-
-def _that_may_import(answer: Any) -> Any:
-    @functools.wraps(answer)
-    def wrapped(self: Any) -> Any:
-        result = answer(self)
-        newest = next(reversed(self.cloudformation_backend.change_sets.values()))
-        newest.imports = self._get_bool_param("ImportExistingResources", False)
-        return result
-
-    return wrapped
 
 
 # --- parts of moto's stack -----------------------------------------------------------------------
