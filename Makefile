@@ -27,7 +27,7 @@ $(SAMPLE)/.made: .venv/run $(wildcard flows/sample_bill/*.py)
 	@touch $@
 
 test: .venv/dev .venv/cdk ## run every test; ARGS="-k name" for some of them
-	$(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n auto $(ARGS)
 
 check: .venv/dev ## format, lint and types, changing nothing
 	$(BIN)/ruff format --check .

@@ -64,6 +64,24 @@ def pytest_unconfigure() -> None:
     shutil.rmtree(SESSION, ignore_errors=True)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Each test goes to the process that is free; but CDK takes seconds to start, so that whatever
+    needs it runs in one, and files in which one test goes on where another stopped stay together.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            path = Path(nodeid.partition("::")[0])
+            if "infra" not in path.parts:
+                return nodeid
+            alone = ("test_commands", "test_local_cloudformation", "test_local_iam")
+            return str(path) if path.name.startswith(alone) else "cdk"
+
+    return Scheduling(config, log)
+
+
 # --- Prefect -------------------------------------------------------------------------------------
 
 

@@ -1,7 +1,4 @@
-"""The templates as CDK makes them, and AWS as infra/local plays it.
-
-CDK takes seconds to start, so that whatever needs it runs in one of xdist's processes.
-"""
+"""The templates as CDK makes them, and AWS as infra/local plays it."""
 
 from __future__ import annotations
 
@@ -21,14 +18,6 @@ if TYPE_CHECKING:
     from infra.local.aws import LocalAws
 
 Templates = dict[str, dict[str, Any]]  # a stack's name: its template
-
-_CDK = {"synthesise", "templates", "stood_up"}
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if _CDK.intersection(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.xdist_group("cdk"))
 
 
 class Synthesise(Protocol):

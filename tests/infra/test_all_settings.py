@@ -20,16 +20,23 @@ CONNECTION = {
 }
 EXTERNAL = {"orchestrator": "external", "prefect_api_url": "https://prefect.example.com/api"}
 
-# Every value of every setting that changes what exists, as context.
+# Every value of every setting that changes what exists, as context. Switches that add or take away
+# something of their own go together.
 CHOICES: list[list[dict[str, Any]]] = [
     [{}, CONNECTION, {"existing_repository": "true"}, {"repository": "jobs"}],
     [{}, {"network": "private"}],
     [{}, {"orchestrator": "always"}, EXTERNAL],
-    [{}, {"region": "eu-central-1"}, {"bill_export": "false"}],
+    [{}, {"region": "eu-central-1"}],
     [
         {},
-        {"alert_email": "ops@example.com", "spot": "false"},
-        {"monthly_budget_usd": "0", "awake_hours_alarm": 0, "egress_ports": "[443, 5432]"},
+        {
+            "alert_email": "ops@example.com",
+            "awake_hours_alarm": 0,
+            "bill_export": "false",
+            "egress_ports": "[443, 5432]",
+            "monthly_budget_usd": "0",
+            "spot": "false",
+        },
     ],
 ]
 LONGEST = {"name": "n" * 16, "stage": "s" * 8, "region": "ap-southeast-1", "branch": "b" * 60}
@@ -51,7 +58,7 @@ def test_the_choices_name_every_setting() -> None:
 def test_every_combination_synthesises(synthesise: Synthesise) -> None:
     """With cdk-nag, which fails the synthesis for a finding that nobody acknowledged."""
     combinations = every_combination()
-    assert len(combinations) == 216
+    assert len(combinations) == 96
     for context in combinations:
         made = synthesise(context)
         assert set(made) == {"nightshift-prod", "nightshift-prod-identity"}
@@ -98,24 +105,32 @@ def yaml_size(template: dict[str, Any]) -> int:
     import yaml
 
     class Indented(yaml.SafeDumper):
-        def increase_indent(self, flow: bool = False, _: bool = False) -> None:
-            return super().increase_indent(flow, False)
+        def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+            super().increase_indent(flow, indentless=indentless and False)
 
     return len(yaml.dump(template, Dumper=Indented, width=10_000).encode())
 
 
-# What a key, a password or a token looks like.
-SUSPICIOUS = re.compile(
+# What a key, a password or a token looks like: known forms, and what has the letters of chance.
+KNOWN = re.compile(
     r"(AKIA|ASIA)[0-9A-Z]{16}|-----BEGIN|(?i:password|passwd|bearer )|xox[bap]-|ghp_|pn[ub]_"
-    r"|//[^/@\s]+:[^/@\s]+@|(?<![\w/.:-])[A-Za-z0-9+/_-]{32,}={0,2}(?![\w/-])"
+    r"|//[^/@\s]+:[^/@\s]+@"
 )
+
+
+def is_suspicious(text: str) -> bool:
+    tokens = r"[A-Za-z0-9_-]{32,}"  # token_urlsafe and its kind
+    keys = r"(?<![\w/+-])[A-Za-z0-9/+]{40}(?![\w/+=-])"  # AWS's secret access keys
+    words = [*re.findall(tokens, text), *re.findall(keys, text)]
+    chance = [w for w in words if all(re.search(f"[{kind}]", w) for kind in ("a-z", "A-Z", "0-9"))]
+    return bool(KNOWN.search(text) or chance)
 
 
 def test_templates_have_no_secret(synthesise: Synthesise) -> None:
     """Nothing looks like one, whatever is set, and what is in the environment is a name."""
     for context in (*[c for choices in CHOICES for c in choices], LONGEST):
         for template in synthesise(context).values():
-            assert [text for text in texts(template) if SUSPICIOUS.search(text)] == []
+            assert [text for text in texts(template) if is_suspicious(text)] == []
             for definition in template["Resources"].values():
                 if definition["Type"] == "AWS::ECS::TaskDefinition":
                     only_names(definition["Properties"]["ContainerDefinitions"][0])
@@ -134,7 +149,7 @@ def test_templates_have_no_secret(synthesise: Synthesise) -> None:
 )
 def test_the_scan_finds_one(secret: str) -> None:
     (found,) = texts({"Environment": [{"Name": "X", "Value": secret}, {"Ref": "Y" * 50}]})[1:]
-    assert SUSPICIOUS.search(found)
+    assert is_suspicious(found)
 
 
 def texts(value: Any) -> list[str]:

@@ -22,8 +22,6 @@ NAMES = Names("nightshift-prod", "us-east-1", ACCOUNT)
 DATA, STATE, ARTIFACTS = (NAMES.bucket(of) for of in ("data", "state", "artifacts"))
 SECRET = "/nightshift-prod/prefect-api-auth"
 
-pytestmark = pytest.mark.xdist_group("cdk")
-
 
 @pytest.fixture(scope="module")
 def cloud() -> Iterator[LocalAws]:
