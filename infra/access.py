@@ -23,17 +23,15 @@ Policies = Mapping[str, frozenset[str]]  # a role's name: its policy, a line for
 
 def in_words(names: Names, deployment: Deployment, extras: Sequence[Extra]) -> str:
     """What one deployment may do, and why."""
-    lines = [f"### {deployment.name}"]
-    if deployment.description:
-        lines.append(deployment.description)
-    lines.append("")
-    lines += [_data_in_words(names, data) for data in deployment.data]
+    may = [_data_in_words(names, data) for data in deployment.data]
     for extra in extras:
         if extra.deployment == deployment.name:
             on = ", ".join(f"`{resource}`" for resource in extra.resources)
-            lines.append(f"- also: {', '.join(extra.actions)} on {on}, because: {extra.reason}")
-    lines.append("- nothing else" if len(lines) > 3 else "- nothing")
-    return "\n".join(lines)
+            may.append(f"- also: {', '.join(extra.actions)} on {on}, because: {extra.reason}")
+    head = [f"### {deployment.name}"]
+    if deployment.description:
+        head.append(deployment.description)
+    return "\n".join([*head, "", *may, "- nothing else" if may else "- nothing"])
 
 
 def _data_in_words(names: Names, data: Data) -> str:

@@ -68,8 +68,7 @@ class Names:
     # --- identity
 
     def role(self, of: str) -> str:
-        # A role's name may have 64 characters; jobs' are the only ones that could be longer.
-        return f"{self.installation}-{of}"[:64].rstrip("-")
+        return f"{self.installation}-{of}"
 
     def role_arn(self, of: str) -> str:
         return f"arn:aws:iam::{self.account}:role/{self.role(of)}"

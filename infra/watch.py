@@ -50,21 +50,19 @@ def watch(scope: Construct, settings: Settings, names: Names) -> Watch:
 
 def _topic(scope: Construct, settings: Settings, names: Names) -> sns.CfnTopic:
     topic = sns.CfnTopic(scope, "Alerts", topic_name=f"{names.installation}-alerts")
-    services = ["budgets", "cloudwatch", "events"]
-    publish = {
-        "Sid": "OwnServices",
-        "Effect": "Allow",
-        "Principal": {"Service": [f"{service}.amazonaws.com" for service in services]},
-        "Action": "sns:Publish",
-        "Resource": topic.ref,
-        "Condition": {"StringEquals": {"aws:SourceAccount": names.account}},
-    }
-    plain = _no_plain_http("sns:Publish", topic.ref)
+    own = {"StringEquals": {"aws:SourceAccount": names.account}}
+    statements = [
+        _publish("OwnAccount", ["budgets.amazonaws.com", "cloudwatch.amazonaws.com"], topic, own),
+        # EventBridge gives SNS nothing to compare; CDK's own target grants it the same way:
+        # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html
+        _publish("EventBridge", ["events.amazonaws.com"], topic, {}),
+        _no_plain_http("sns:Publish", topic.ref),
+    ]
     sns.CfnTopicPolicy(
         scope,
         "AlertsPolicy",
         topics=[topic.ref],
-        policy_document=sub_all(policies.document([publish, plain])),
+        policy_document=sub_all(policies.document(statements)),
     )
     if settings.alert_email:
         sns.CfnSubscription(
@@ -75,6 +73,19 @@ def _topic(scope: Construct, settings: Settings, names: Names) -> sns.CfnTopic:
             endpoint=settings.alert_email,
         )
     return topic
+
+
+def _publish(
+    sid: str, services: list[str], topic: sns.CfnTopic, condition: Any
+) -> policies.Statement:
+    statement = {
+        "Sid": sid,
+        "Effect": "Allow",
+        "Principal": {"Service": services},
+        "Action": "sns:Publish",
+        "Resource": topic.ref,
+    }
+    return {**statement, "Condition": condition} if condition else statement
 
 
 def _failures(scope: Construct, names: Names, topic: sns.CfnTopic) -> None:

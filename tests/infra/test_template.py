@@ -542,7 +542,8 @@ def test_alerts_go_where_they_are_wanted(templates: Templates, synthesise: Synth
 
 def test_only_our_own_account_may_publish_and_only_over_tls(templates: Templates) -> None:
     (policy,) = of_type(templates["nightshift-prod"], "AWS::SNS::TopicPolicy").values()
-    publish, tls = policy["Properties"]["PolicyDocument"]["Statement"]
+    publish, events, tls = policy["Properties"]["PolicyDocument"]["Statement"]
+    assert events["Principal"] == {"Service": "events.amazonaws.com"}
     assert publish["Condition"]["StringEquals"]["aws:SourceAccount"] == {
         "Fn::Sub": "${AWS::AccountId}"
     }
