@@ -26,8 +26,7 @@ from infra.lifecycle import (
     StopTasks,
     described,
 )
-from infra.names import SERVICE, Names
-from infra.registry import LIVE
+from infra.names import LIVE, SERVICE, Names
 from infra.settings import Settings
 
 _TAG_KEY = "nightshift"

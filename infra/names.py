@@ -10,6 +10,7 @@ from deployments.declared import Deployment
 
 SERVICE = "orchestrator"
 WAKE_UP = "wake-up"
+LIVE = "live"  # the tag of the image that the next run uses
 ACCOUNT = "${AWS::AccountId}"  # left for CloudFormation to fill in (Fn::Sub)
 
 

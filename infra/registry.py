@@ -6,9 +6,9 @@ from aws_cdk import Duration, RemovalPolicy
 from aws_cdk import aws_ecr as ecr
 from constructs import Construct
 
+from infra.names import LIVE
 from infra.settings import Settings
 
-LIVE = "live"  # the tag of the image that the next run uses
 KEPT = 20  # releases that one can go back to
 
 
