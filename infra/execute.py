@@ -26,10 +26,8 @@ from infra.lifecycle import (
     StopTasks,
     described,
 )
-from infra.names import LIVE, SERVICE, Names
+from infra.names import LIVE, SERVICE, TAG, Names
 from infra.settings import Settings
-
-_TAG_KEY = "nightshift"
 
 
 class Account:
@@ -238,7 +236,7 @@ def _activate_tag(account: Account) -> None:
     """AWS knows a tag some hours after it was first used, and only the paying account may do this:
     a failure is a thing to know, not to stop for.
     """
-    status = [{"TagKey": _TAG_KEY, "Status": "Active"}]
+    status = [{"TagKey": TAG, "Status": "Active"}]
     try:
         failed = account.client("ce").update_cost_allocation_tags_status(
             CostAllocationTagsStatus=status

@@ -9,14 +9,14 @@ from constructs import Construct
 
 from infra import policies, reviewed
 from infra.grants import Role
-from infra.names import Names
+from infra.names import Names, logical_id
 from infra.substitute import sub_all
 
 
 def make_role(scope: Construct, names: Names, role: Role) -> iam.CfnRole:
     made = iam.CfnRole(
         scope,
-        _id(role.name) + "Role",
+        logical_id(role.name) + "Role",
         role_name=names.role(role.name),
         description=role.description,
         assume_role_policy_document=sub_all(
@@ -35,14 +35,10 @@ def make_role(scope: Construct, names: Names, role: Role) -> iam.CfnRole:
         statement = policies.allow("Extra", extra.actions, extra.resources)
         policy = iam.CfnManagedPolicy(
             scope,
-            f"{_id(role.name)}Extra{number}",
+            f"{logical_id(role.name)}Extra{number}",
             description=extra.reason,
             policy_document=sub_all(policies.document([statement])),
             roles=[made.ref],
         )
         reviewed.wildcards(policy, statement, lambda *_, e=extra: e.reason)
     return made
-
-
-def _id(name: str) -> str:
-    return "".join(part.title() for part in name.split("-"))

@@ -10,8 +10,14 @@ from deployments.declared import Deployment
 
 SERVICE = "orchestrator"
 WAKE_UP = "wake-up"
+TAG = "nightshift"  # the key of the tag that says which installation a thing belongs to
 LIVE = "live"  # the tag of the image that the next run uses
 ACCOUNT = "${AWS::AccountId}"  # left for CloudFormation to fill in (Fn::Sub)
+
+
+def logical_id(name: str) -> str:
+    """A name as CloudFormation's logical ids may be: `job-cost-report` is `JobCostReport`."""
+    return "".join(part.title() for part in name.split("-"))
 
 
 @dataclass(frozen=True)

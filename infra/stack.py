@@ -17,7 +17,7 @@ from deployments.declared import Deployment
 from infra import compute, grants, network, registry, release, storage, watch
 from infra.extra import Extra
 from infra.identity import make_role
-from infra.names import SERVICE, WAKE_UP, Names
+from infra.names import SERVICE, TAG, WAKE_UP, Names, logical_id
 from infra.settings import Settings
 from infra.substitute import sub
 
@@ -51,7 +51,7 @@ def _stack(app: cdk.App, name: str, settings: Settings) -> cdk.Stack:
         description="Nightshift: daily batch jobs that cost pennies.",
         env=cdk.Environment(region=settings.region),
         synthesizer=cdk.LegacyStackSynthesizer(),
-        tags={"nightshift": settings.installation},  # CloudFormation hands it on to what it makes
+        tags={TAG: settings.installation},  # CloudFormation hands it on to what it makes
     )
 
 
@@ -67,7 +67,7 @@ def _identity(
         make_role(scope, names, role)
     for deployment, job in zip(deployments, jobs, strict=True):
         made = make_role(scope, names, job)
-        words = "".join(part.title() for part in deployment.slug.split("-"))
+        words = logical_id(deployment.slug)
         output = cdk.CfnOutput(
             scope, f"{words}Output", value=made.attr_arn, description=deployment.name
         )

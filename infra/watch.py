@@ -17,7 +17,7 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from infra import policies
-from infra.names import SERVICE, WAKE_UP, Names
+from infra.names import SERVICE, TAG, WAKE_UP, Names, logical_id
 from infra.settings import Settings
 from infra.substitute import sub, sub_all
 
@@ -139,7 +139,7 @@ def _tell(
 ) -> None:
     events.CfnRule(
         scope,
-        "".join(part.title() for part in what.split("-")),
+        logical_id(what),
         name=f"{names.installation}-{what}",
         event_pattern=sub_all(pattern),
         targets=[
@@ -217,7 +217,7 @@ def _budget(scope: Construct, settings: Settings, topic: sns.CfnTopic) -> None:
             budget_limit=budgets.CfnBudget.SpendProperty(
                 amount=float(settings.monthly_budget_usd), unit="USD"
             ),
-            cost_filters={"TagKeyValue": [f"user:nightshift${settings.installation}"]},
+            cost_filters={"TagKeyValue": [f"user:{TAG}${settings.installation}"]},
         ),
         notifications_with_subscribers=[
             budgets.CfnBudget.NotificationWithSubscribersProperty(
@@ -253,8 +253,8 @@ def _task_events(scope: Construct, names: Names, topic: sns.CfnTopic) -> sqs.Cfn
         },
         targets=[events.CfnRule.TargetProperty(id="Observer", arn=queue.attr_arn)],
     )
-    _let_in(scope, "TasksPolicy", queue, "events.amazonaws.com", rule.attr_arn)
-    _let_in(scope, "TasksUnheardPolicy", failed, "", "")
+    _guard(scope, "TasksPolicy", queue, rule)
+    _guard(scope, "TasksUnheardPolicy", failed)
     _not_empty(
         scope,
         "TaskEventsUnheard",
@@ -272,7 +272,7 @@ def _wake_up(scope: Construct, names: Names, topic: sns.CfnTopic) -> scheduler.C
     setting, so that no update of the stack moves it back.
     """
     failed = _queue(scope, "WakeUpFailed", f"{names.installation}-wake-up-failed", None)
-    _let_in(scope, "WakeUpFailedPolicy", failed, "", "")
+    _guard(scope, "WakeUpFailedPolicy", failed)
     group = scheduler.CfnScheduleGroup(scope, "Schedules", name=names.installation)
     one = {"Cluster": names.installation, "Service": SERVICE, "DesiredCount": 1}
     schedule = scheduler.CfnSchedule(
@@ -318,17 +318,20 @@ def _queue(scope: Construct, id: str, name: str, failed: sqs.CfnQueue | None) ->
     )
 
 
-def _let_in(scope: Construct, id: str, queue: sqs.CfnQueue, service: str, source: str) -> None:
+def _guard(
+    scope: Construct, id: str, queue: sqs.CfnQueue, rule: events.CfnRule | None = None
+) -> None:
+    """TLS only, and the rule that fills the queue, if one does, is let in."""
     statements = [_no_plain_http("sqs:*", queue.attr_arn)]
-    if service:
+    if rule:
         statements.append(
             {
                 "Sid": "OwnRule",
                 "Effect": "Allow",
-                "Principal": {"Service": service},
+                "Principal": {"Service": "events.amazonaws.com"},
                 "Action": "sqs:SendMessage",
                 "Resource": queue.attr_arn,
-                "Condition": {"ArnEquals": {"aws:SourceArn": source}},
+                "Condition": {"ArnEquals": {"aws:SourceArn": rule.attr_arn}},
             }
         )
     sqs.CfnQueuePolicy(scope, id, queues=[queue.ref], policy_document=policies.document(statements))
