@@ -8,10 +8,10 @@ SAMPLE := build/sample-bill
 OUT ?= reports
 
 .DEFAULT_GOAL := help
-.PHONY: help run sample test check format bench evaluate ui synth diff deploy destroy access audit picture lock clean
+.PHONY: help run sample test check format bench evaluate image ui deployments synth diff deploy destroy access audit picture lock clean
 
 help: ## list the commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 run: .venv/run ## report on a bill: BILL=<file, folder or s3://…> [PERIOD=2026-11] [OUT=reports]; on a sample bill by default
 ifndef BILL
@@ -43,6 +43,12 @@ bench: .venv/bench ## time and memory against DuckDB, Polars and pandas: [ROWS="
 
 evaluate: .venv/run ## precision and recall of anomalies, error of the forecast: [SEED=…]; writes evaluate.json
 	$(BIN)/python -m tests.performance.evaluate $(if $(SEED),--seed $(SEED))
+
+deployments: .venv/run ## check prefect.yaml: every deployment, before anything is deployed
+	@$(BIN)/python -m deployments check
+
+image: .venv/infra ## build the image of flows and orchestrator with Docker or podman: [TAG=…]
+	@$(BIN)/python -m infra.local.image $(TAG)
 
 ui: .venv/run ## the Prefect UI over the runs on this machine
 	@DO_NOT_TRACK=1 PREFECT_SERVER_ANALYTICS_ENABLED=false $(BIN)/prefect server start

@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import inspect
 import re
-import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, get_type_hints
 
-import yaml
-
+from deployments.prefect_yaml import PREFECT_YAML, load_flow, place, read
 from flows.data import Access
 from flows.problem import Problem
-
-PREFECT_YAML = Path("prefect.yaml")
 
 
 @dataclass(frozen=True)
@@ -53,34 +50,14 @@ class Deployment:
 
 def declared(file: Path = PREFECT_YAML) -> tuple[Deployment, ...]:
     """Every deployment of prefect.yaml, by name. Imports the flows; runs none of them."""
-    try:
-        content = yaml.safe_load(file.read_text())
-    except FileNotFoundError:
-        raise Problem(
-            "there is no prefect.yaml",
-            where={"file": file.absolute()},
-            fix="run this in the project's own folder",
-        ) from None
-    except yaml.YAMLError as error:
-        raise Problem(
-            "prefect.yaml is not YAML",
-            where={"file": file},
-            detail=" ".join(str(error).split()),
-            fix="mend the line that is named",
-        ) from error
-    entries = content.get("deployments") if isinstance(content, dict) else None
-    if not isinstance(entries, list):
-        raise Problem(
-            "prefect.yaml has no list of deployments",
-            where={"file": file},
-            fix="write `deployments:` with a list below it",
-        )
-    found = [_deployment(file, number, entry) for number, entry in enumerate(entries, start=1)]
-    _one_each(file, found)
+    entries = enumerate(read(file)["deployments"], start=1)
+    found = [_deployment(file, number, entry) for number, entry in entries]
+    one_each(file, found)
     return tuple(sorted(found, key=lambda deployment: deployment.name))
 
 
-def _one_each(file: Path, found: list[Deployment]) -> None:
+def one_each(file: Path, found: Iterable[Deployment]) -> None:
+    """No two of them may come to the same resource names."""
     slugs: dict[str, str] = {}
     for deployment in found:
         other = slugs.setdefault(deployment.slug, deployment.name)
@@ -95,22 +72,20 @@ def _one_each(file: Path, found: list[Deployment]) -> None:
 
 
 def _deployment(file: Path, number: int, entry: Any) -> Deployment:
-    where: dict[str, object] = {"file": file, "deployment": number}
-    if not isinstance(entry, dict):
-        raise Problem(
-            "a deployment is not a mapping", where=where, value=entry, fix="see prefect.yaml"
-        )
-    for key in ("name", "entrypoint"):
-        if not isinstance(entry.get(key), str) or not entry[key]:
-            raise Problem(
-                f"a deployment has no {key}",
-                where={**where, "key": key},
-                value=entry.get(key),
-                fix=f"give it a {key}: text",
-            )
-    where["deployment"] = entry["name"]
-    flow = _flow(file, where, entry["entrypoint"])
+    where = place(file, number, entry)
+    return deployment(where, entry, load_flow(file, where, entry["entrypoint"]))
+
+
+def deployment(where: dict[str, object], entry: dict[str, Any], flow: Any) -> Deployment:
+    """One entry, whose flow is at hand."""
     parameters = entry.get("parameters") or {}
+    if not isinstance(parameters, dict):
+        raise Problem(
+            "parameters are not a mapping",
+            where={**where, "key": "parameters"},
+            value=parameters,
+            fix="write each as name: value",
+        )
     data = tuple(
         _data(where, name, access, parameters.get(name, default))
         for name, access, default in _annotated(where, flow)
@@ -120,27 +95,6 @@ def _deployment(file: Path, number: int, entry: Any) -> Deployment:
         description=" ".join(str(entry.get("description") or "").split()),
         data=data,
     )
-
-
-def _flow(file: Path, where: dict[str, object], entrypoint: str) -> Any:
-    from prefect.flows import load_flow_from_entrypoint  # late: Prefect takes a second to import
-
-    root = str(file.absolute().parent)
-    if root not in sys.path:
-        sys.path.insert(0, root)  # where `prefect deploy` and the image run
-    path, colon, function = entrypoint.rpartition(":")
-    if colon and path.endswith(".py"):
-        path = str(file.absolute().parent / path)
-    try:
-        return load_flow_from_entrypoint(f"{path}{colon}{function}", use_placeholder_flow=False)
-    except Exception as error:
-        raise Problem(
-            "the flow cannot be imported",
-            where={**where, "key": "entrypoint"},
-            value=entrypoint,
-            detail=f"{type(error).__name__}: {error}",
-            fix="write it as path/to/file.py:function, and see that the file imports by itself",
-        ) from error
 
 
 def _annotated(where: dict[str, object], flow: Any) -> list[tuple[str, Access, Any]]:
