@@ -1,4 +1,4 @@
-"""`python -m deployments COMMAND`: prefect.yaml before it is deployed, and its deployment."""
+"""`python -m deployments COMMAND`: prefect.yaml, its deployment, and what became of its runs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 
 from deployments.check import checked
@@ -21,8 +22,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.command == "check":
             _check(options)
-        else:
+        elif options.command == "reconcile":
             _reconcile(options)
+        else:
+            _straighten(options)
     except Problem as problem:
         print(problem, file=sys.stderr)
         return 1
@@ -53,12 +56,28 @@ def _parser() -> argparse.ArgumentParser:
         metavar="REPOSITORY@sha256:…",
         help="the image that every run uses from now on, by digest",
     )
-    reconcile.add_argument(
-        "--stack",
-        default=os.environ.get("NIGHTSHIFT_STACK") or STACK,
-        help="the installation (by default NIGHTSHIFT_STACK, here %(default)s)",
+    straighten = commands.add_parser(
+        "straighten",
+        help="make the Prefect server say what became of the runs it calls busy",
+        description="Asks ECS about every run of the work pool that the Prefect server of "
+        "PREFECT_API_URL calls PENDING, RUNNING or CANCELLING. What died becomes Crashed, or "
+        "Cancelled if it was being cancelled; what never started is put back on the schedule. "
+        "Best before the worker starts.",
     )
-    reconcile.add_argument("--dry-run", action="store_true", help="say what would be done, only")
+    straighten.add_argument(
+        "--grace",
+        type=float,
+        default=30,
+        metavar="SECONDS",
+        help="how long a run may be PENDING without an ECS task (%(default)s)",
+    )
+    for command in (reconcile, straighten):
+        command.add_argument(
+            "--stack",
+            default=os.environ.get("NIGHTSHIFT_STACK") or STACK,
+            help="the installation (by default NIGHTSHIFT_STACK, here %(default)s)",
+        )
+        command.add_argument("--dry-run", action="store_true", help="say what would be done, only")
     for command in (check, reconcile):
         command.add_argument(
             "--file", type=Path, default=PREFECT_YAML, help="instead of ./prefect.yaml"
@@ -91,6 +110,21 @@ def _reconcile(options: argparse.Namespace) -> None:
     done = reconciled(wanted, template, dry_run=options.dry_run, say=print)
     if not done.steps:
         print("nothing to change")
+
+
+def _straighten(options: argparse.Namespace) -> None:
+    from deployments.outputs import outputs
+    from deployments.set_straight import straightened
+    from deployments.work_pool import output
+
+    done = straightened(
+        output(outputs(options.stack).values, "ClusterName"),
+        grace=timedelta(seconds=options.grace),
+        dry_run=options.dry_run,
+        say=print,
+    )
+    if not done.steps and not done.notes:
+        print("all true")
 
 
 if __name__ == "__main__":

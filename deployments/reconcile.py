@@ -8,8 +8,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-import httpx
-
 from deployments.plan import (
     Change,
     CreateDeployment,
@@ -29,16 +27,14 @@ from deployments.plan import (
     described,
     plan,
 )
+from deployments.server import PAGE, asking, connected
 from deployments.wanted import POOL, Schedule, Wanted
 from deployments.work_pool import TYPE
-from flows.problem import Problem
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.objects import FlowRun, State
     from prefect.client.schemas.responses import DeploymentResponse
-
-PAGE = 200  # the most that the API gives at once
 
 
 def reconciled(
@@ -54,7 +50,7 @@ def reconciled(
     there is no server, or where it refuses a step; what was done until then stays, and the next
     time goes on from there. `say` is told of each step before it is carried out.
     """
-    with _client() as client:
+    with connected() as client:
         began = datetime.now(UTC)
         existing, pool = look(client)
         decided = plan(wanted, existing, pool, template)
@@ -68,32 +64,6 @@ def reconciled(
     return decided
 
 
-@contextmanager
-def _client() -> Iterator[SyncPrefectClient]:
-    from prefect.client.orchestration import get_client
-    from prefect.settings import get_current_settings
-
-    url = get_current_settings().api.url
-    if not url:
-        # Otherwise Prefect would start a server for the occasion, and forget it afterwards.
-        raise Problem(
-            "it is not said which Prefect server",
-            where={"variable": "PREFECT_API_URL"},
-            fix="set it: PREFECT_API_URL=http://127.0.0.1:4200/api",
-        )
-    try:
-        with get_client(sync_client=True) as client:
-            yield client
-    except httpx.TransportError as error:
-        raise Problem(
-            "the Prefect server does not answer",
-            where={"variable": "PREFECT_API_URL"},
-            value=url,
-            detail=f"{type(error).__name__}: {error}",
-            fix="see that it runs and can be reached from here",
-        ) from error
-
-
 # --- look ----------------------------------------------------------------------------------------
 
 
@@ -101,7 +71,7 @@ def look(client: SyncPrefectClient) -> tuple[tuple[Existing, ...], Pool | None]:
     """Every deployment of the server, whichever its pool, and our pool if there is one."""
     from prefect.exceptions import ObjectNotFound
 
-    with _asking("what it has"):
+    with asking("what it has"):
         try:
             found = client.read_work_pool(POOL)
             pool = Pool(found.type, found.base_job_template, found.is_paused)
@@ -160,7 +130,7 @@ def execute(
     ids: dict[str, UUID] = {}  # of the deployments that are touched, by name
     for step in decided.steps:
         say(described(step))
-        with _asking(described(step)):
+        with asking(described(step)):
             _carry_out(client, step, began, ids)
 
 
@@ -296,19 +266,3 @@ def _overdue(client: SyncPrefectClient, deployment: UUID) -> list[FlowRun]:
         and run.state
         and run.state.name != "AwaitingConcurrencySlot"
     ]
-
-
-@contextmanager
-def _asking(what: str) -> Iterator[None]:
-    from prefect.exceptions import PrefectException
-
-    try:
-        yield
-    except (httpx.HTTPStatusError, PrefectException) as error:
-        response = getattr(error, "response", None)
-        raise Problem(
-            "the Prefect server refused a step",
-            where={"step": what.partition("\n")[0]},
-            detail=response.text if response is not None else str(error),
-            fix="see what it says; running this again goes on where it stopped",
-        ) from error

@@ -34,26 +34,26 @@ def base_job_template(
             detail="a tag may be another image at the next run",
             fix="write REPOSITORY@sha256:…, as the registry has it",
         )
-    account, region = _account_and_region(_output(outputs, "ImageRepository"))
+    account, region = _account_and_region(output(outputs, "ImageRepository"))
     template: dict[str, Any] = ECSWorker.get_default_base_job_template()
     for variable, value in {
         "image": image,
-        "cluster": _output(outputs, "ClusterName"),
-        "family": _output(outputs, "JobFamily"),
-        "execution_role_arn": _output(outputs, "ExecutionRoleArn"),
+        "cluster": output(outputs, "ClusterName"),
+        "family": output(outputs, "JobFamily"),
+        "execution_role_arn": output(outputs, "ExecutionRoleArn"),
         # The launch type makes the definition one for Fargate; in RunTask the strategy takes its
         # place (`ECSWorker._prepare_task_definition`, `_prepare_task_run_request`).
         "launch_type": "FARGATE",
         "capacity_provider_strategy": [
-            {"capacityProvider": _output(outputs, "CapacityProvider"), "weight": 1, "base": 0}
+            {"capacityProvider": output(outputs, "CapacityProvider"), "weight": 1, "base": 0}
         ],
         # A worker remembers its definitions only while it lives, and ours lives for minutes.
         "match_latest_revision_in_family": True,
         "auto_deregister_task_definition": False,
         "prefect_api_key_secret_arn" if external else "prefect_api_auth_string_secret_arn": (
-            f"arn:aws:ssm:{region}:{account}:parameter{_output(outputs, 'ApiSecret')}"
+            f"arn:aws:ssm:{region}:{account}:parameter{output(outputs, 'ApiSecret')}"
         ),
-        "labels": {"nightshift": _output(outputs, "ClusterName")},  # whose costs these are
+        "labels": {"nightshift": output(outputs, "ClusterName")},  # whose costs these are
         "env": _environment(region),
     }.items():
         _at(template, f"variables.properties.{variable}")["default"] = value
@@ -108,7 +108,7 @@ def _definition(template: dict[str, Any], outputs: Mapping[str, str], region: st
             "logConfiguration": {
                 "logDriver": "awslogs",
                 "options": {
-                    "awslogs-group": _output(outputs, "JobLogGroup"),
+                    "awslogs-group": output(outputs, "JobLogGroup"),
                     "awslogs-region": region,
                     "awslogs-stream-prefix": "job",
                 },
@@ -127,9 +127,9 @@ def _request(template: dict[str, Any], outputs: Mapping[str, str]) -> None:
         {
             "networkConfiguration": {
                 "awsvpcConfiguration": {
-                    "subnets": _output(outputs, "SubnetIds").split(","),
-                    "securityGroups": [_output(outputs, "JobSecurityGroup")],
-                    "assignPublicIp": _output(outputs, "AssignPublicIp"),
+                    "subnets": output(outputs, "SubnetIds").split(","),
+                    "securityGroups": [output(outputs, "JobSecurityGroup")],
+                    "assignPublicIp": output(outputs, "AssignPublicIp"),
                 }
             }
         },
@@ -139,10 +139,10 @@ def _request(template: dict[str, Any], outputs: Mapping[str, str]) -> None:
         _at(template, f"{overrides}.{name}")
 
 
-def _output(outputs: Mapping[str, str], key: str) -> str:
+def output(outputs: Mapping[str, str], key: str) -> str:
     if not outputs.get(key):
         raise Problem(
-            "the stack lacks an output that the work pool is made from",
+            "the stack lacks an output that is needed here",
             where={"output": key},
             detail=f"it has {', '.join(sorted(outputs)) or 'none'}",
             fix="a cloud engineer deploys the stack of this version: make deploy",

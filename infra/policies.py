@@ -19,9 +19,7 @@ WITHOUT_RESOURCE = {
     "ecr:GetAuthorizationToken": "a login token is for the whole registry",
     "ecs:DescribeTaskDefinition": "ECS checks no resource for it",
     "ecs:RegisterTaskDefinition": "the definition does not exist yet; PassRole limits its roles",
-    "ecs:DeregisterTaskDefinition": "ECS checks no resource for it",
-    "ec2:DescribeVpcs": "EC2 describes without a resource",
-    "ec2:DescribeSubnets": "EC2 describes without a resource",
+    "ecs:ListTasks": "ECS checks container instances, which Fargate has not; one cluster, though",
 }
 
 # Why an ARN may end in a wildcard, by what stands before it.
@@ -188,23 +186,18 @@ def send_messages(queue_arn: str) -> Statement:
 
 def run_tasks(definitions: str, tasks: str, cluster_arn: str) -> list[Statement]:
     """Start, watch and stop ECS tasks of our own families in our own cluster, as prefect-aws's
-    worker and observer do (`prefect_aws/workers/ecs_worker.py`, `observers/ecs.py`).
+    worker and observer do (`prefect_aws/workers/ecs_worker.py`, `observers/ecs.py`), and list them.
     """
     tagging = {"StringEquals": {"ecs:CreateAction": ["RunTask"]}}
-    unscoped = [
-        "ec2:DescribeSubnets",
-        "ec2:DescribeVpcs",
-        "ecs:DeregisterTaskDefinition",
-        "ecs:DescribeTaskDefinition",
-        "ecs:RegisterTaskDefinition",
-    ]
+    defining = ["ecs:DescribeTaskDefinition", "ecs:RegisterTaskDefinition"]
     return [
         allow("RunTasks", ["ecs:RunTask"], [definitions], _in_cluster(cluster_arn)),
         allow(
             "WatchTasks", ["ecs:DescribeTasks", "ecs:StopTask"], [tasks], _in_cluster(cluster_arn)
         ),
+        allow("ListTasks", ["ecs:ListTasks"], ["*"], _in_cluster(cluster_arn)),
         allow("TagTasks", ["ecs:TagResource"], [tasks], tagging),
-        allow("DefineTasks", unscoped, ["*"]),
+        allow("DefineTasks", defining, ["*"]),
     ]
 
 

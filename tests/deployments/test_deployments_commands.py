@@ -157,7 +157,7 @@ def test_without_a_server(url: str, says: str) -> None:
     assert "PREFECT_API_URL" in done.stdout
 
 
-@pytest.mark.parametrize("command", [[], ["check"], ["reconcile"]])
+@pytest.mark.parametrize("command", [[], ["check"], ["reconcile"], ["straighten"]])
 def test_help(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main([*command, "--help"])

@@ -216,7 +216,7 @@ def test_an_extra_is_one_deployments_with_its_reason(tmp_path: Path) -> None:
 
 def test_a_wildcard_at_the_end_of_a_name_is_fine(tmp_path: Path) -> None:
     extras(declared(), write(tmp_path, resources='["arn:aws:s3:::bucket/prefix/*"]'))
-    extras(declared(), write(tmp_path, actions='["ec2:DescribeVpcs"]', resources='["*"]'))
+    extras(declared(), write(tmp_path, actions='["ecr:GetAuthorizationToken"]', resources='["*"]'))
 
 
 @pytest.mark.parametrize(

@@ -368,7 +368,12 @@ ALLOWED: Table = [
         "cloudformation",
         lambda c: c.describe_stacks(StackName="nightshift-prod-identity"),
     ),
-    ("orchestrator", "look at the network", "ec2", lambda ec2: ec2.describe_subnets()),
+    (
+        "orchestrator",
+        "list its tasks",
+        "ecs",
+        lambda ecs: ecs.list_tasks(cluster="nightshift-prod"),
+    ),
     (
         "orchestrator",
         "list its history",
@@ -578,6 +583,8 @@ REFUSED: Table = [
         "ecs",
         lambda ecs: register(ecs, "nightshift-prod-job", "administrator"),
     ),
+    ("orchestrator", "look at the network", "ec2", lambda ec2: ec2.describe_subnets()),
+    ("orchestrator", "list another cluster", "ecs", lambda ecs: ecs.list_tasks(cluster="other")),
     (
         "orchestrator",
         "run in another cluster",
