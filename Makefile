@@ -8,7 +8,7 @@ SAMPLE := build/sample-bill
 OUT ?= reports
 
 .DEFAULT_GOAL := help
-.PHONY: help run sample test check format bench evaluate image ui deployments synth diff deploy destroy access audit picture lock clean
+.PHONY: help run sample test check format bench evaluate ui deployments image local synth diff deploy destroy access audit picture lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -49,6 +49,9 @@ deployments: .venv/run ## check prefect.yaml: every deployment, before anything 
 
 image: .venv/infra ## build the image of flows and orchestrator with Docker or podman: [TAG=…]
 	@$(BIN)/python -m infra.local.image $(TAG)
+
+local: .venv/dev $(SAMPLE)/.made ## the production path on this machine, until Ctrl-C: [ARGS="--bill FOLDER --engine processes …"]
+	@$(BIN)/python -m infra.local $(ARGS)
 
 ui: .venv/run ## the Prefect UI over the runs on this machine
 	@DO_NOT_TRACK=1 PREFECT_SERVER_ANALYTICS_ENABLED=false $(BIN)/prefect server start

@@ -74,12 +74,27 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist is untyped
         def _split_scope(self, nodeid: str) -> str:
             path = Path(nodeid.partition("::")[0])
+            if "local_cloud" in path.parts:
+                return "local_cloud"  # one for all of them, and moto knows one in a process
             if "infra" not in path.parts:
                 return nodeid
-            alone = ("test_commands", "test_local_cloudformation", "test_local_iam")
+            alone = (
+                *("test_commands", "test_local_cloudformation"),
+                *("test_local_fargate", "test_local_iam"),
+            )
             return str(path) if path.name.startswith(alone) else "cdk"
 
+    config.option.loadscopereorder = False  # the order is below
     return Scheduling(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What takes longest by itself begins first where several processes share the work."""
+    if hasattr(config, "workerinput"):
+        slow = ["image", "infra", "local_cloud"]
+        items.sort(
+            key=lambda item: -max(map(slow.index, set(slow) & {*item.path.parts}), default=-1)
+        )
 
 
 # --- Prefect -------------------------------------------------------------------------------------
