@@ -52,9 +52,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     reconcile.add_argument(
         "--image",
-        required=True,
+        required="NIGHTSHIFT_IMAGE" not in os.environ,
+        default=os.environ.get("NIGHTSHIFT_IMAGE"),
         metavar="REPOSITORY@sha256:…",
-        help="the image that every run uses from now on, by digest",
+        help="the image that every run uses from now on, by digest (by default NIGHTSHIFT_IMAGE)",
     )
     straighten = commands.add_parser(
         "straighten",

@@ -65,6 +65,7 @@ class Cloud:
             **self.api.environment(),
             "NIGHTSHIFT_DATA_BUCKET": self.bucket,
             "NIGHTSHIFT_STACK": self.names.installation,
+            "NIGHTSHIFT_IMAGE": self.image,
             "NO_PROXY": "127.0.0.1,localhost",
         }
 
@@ -113,7 +114,6 @@ def local_cloud(
 
             where = stack.enter_context(registry(folder / "registry", engine=engine))
             runtime = Containers(engine, {host: where.host_port})
-            runtime.sweep()
             say("building the image …")
             revision = images.revision(project)
             built = images.build(engine, project, revision=revision, say=say)

@@ -94,3 +94,26 @@ def port(wanted: int = 0) -> int:
             free.bind(("127.0.0.1", each))
             return int(free.getsockname()[1])
     raise Problem("there is no free port", fix="end a program that listens")
+
+
+OWNER = "nightshift.local"  # a label of containers: the process that answers for it
+
+
+def owner() -> str:
+    """This process, unlike any other until the machine starts again."""
+    return f"{os.getpid()}.{_started(os.getpid())}"
+
+
+def gone(owner: str) -> bool:
+    """Whether this was a process, and is no more."""
+    pid, _, started = owner.partition(".")
+    return pid.isdigit() and _started(int(pid)) != started
+
+
+def _started(pid: int) -> str:
+    """When it was, in the kernel's ticks; '' if it is not there. See proc(5)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        # Only Linux has /proc: elsewhere no process is ever thought gone.
+        return "" if Path("/proc/self").exists() else "0"

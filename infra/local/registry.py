@@ -70,7 +70,8 @@ def _program(program: str, folder: Path, port: int) -> Iterator[None]:
 @contextmanager
 def _container(engine: Engine, folder: Path, port: int) -> Iterator[None]:
     name = f"nightshift-registry-{uuid.uuid4().hex[:8]}"
-    options = ["--publish", f"127.0.0.1:{port}:5000", "--volume", f"{folder}:/var/lib/registry"]
+    options = ["--label", f"{process.OWNER}={process.owner()}"]  # `Containers.sweep` knows it by
+    options += ["--publish", f"127.0.0.1:{port}:5000", "--volume", f"{folder}:/var/lib/registry"]
     engine.run("run", "--detach", "--rm", "--name", name, *options, IMAGE)
     try:
         _wait(port, lambda: None)

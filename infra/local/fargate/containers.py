@@ -18,14 +18,11 @@ from infra.local.fargate.runtime import (
     Exit,
     NotPulled,
     Usage,
-    gone,
     new_folder,
-    owner,
     sweep_folders,
     usage_of,
 )
-
-OWNER = "nightshift.local"  # a label: the process that answers for the container
+from infra.local.process import OWNER, gone, owner
 
 # The engine's own command reads these; the container's values of them must not reach it.
 _OF_THE_ENGINE = ("PATH", "HOME", "TMPDIR", "CONTAINERS_CONF", "XDG_RUNTIME_DIR", "DOCKER_HOST")

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from infra.local.process import gone, owner
+
 
 @dataclass(frozen=True)
 class Container:
@@ -83,26 +85,6 @@ class Runtime(Protocol):
 
     def sweep(self) -> None:
         """Removes what a local cloud has left that was itself killed."""
-
-
-def owner() -> str:
-    """This process, unlike any other until the machine starts again."""
-    return f"{os.getpid()}.{_started(os.getpid())}"
-
-
-def gone(owner: str) -> bool:
-    """Whether this was a process, and is no more."""
-    pid, _, started = owner.partition(".")
-    return pid.isdigit() and _started(int(pid)) != started
-
-
-def _started(pid: int) -> str:
-    """When it was, in the kernel's ticks; '' if it is not there. See proc(5)."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except OSError:
-        # Only Linux has /proc: elsewhere no process is ever thought gone.
-        return "" if Path("/proc/self").exists() else "0"
 
 
 _FOLDER = "nightshift-task-"
