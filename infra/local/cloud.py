@@ -88,11 +88,13 @@ def local_cloud(
     context: Mapping[str, str] | None = None,
     aws_port: int = 0,
     prefect_port: int = 0,
+    tag: str = "localhost/nightshift:local",
     say: Say = lambda _: None,
     said: Callable[[Task, str], None] = lambda _task, _line: None,
 ) -> Iterator[Cloud]:
     """A new one of the project (a checkout), with what it keeps below `folder`, until the context
-    ends. `bill`: a folder that is put where AWS would export the bill to.
+    ends. `bill`: a folder that is put where AWS would export the bill to. `tag`: what the image is
+    called that is built.
     """
     folder.mkdir(parents=True, exist_ok=True)
     chosen = installation.settings(context)
@@ -116,8 +118,10 @@ def local_cloud(
             runtime = Containers(engine, {host: where.host_port})
             say("building the image …")
             revision = images.revision(project)
-            built = images.build(engine, project, revision=revision, say=say)
+            built = images.build(engine, project, revision=revision, tag=tag, say=say)
             digest = images.push(engine, where, built, names.installation, [revision, LIVE])
+            pulled = f"{where.host_port}/{names.installation}@{digest}"  # a name that tasks leave
+            stack.callback(engine.run, "rmi", pulled, check=False)
             manifest = _manifest(where.host_port, names.installation, digest)
         image = f"{host}/{names.installation}@{digest}"
         installation.deploy(aws, templates.result(), names, auth)

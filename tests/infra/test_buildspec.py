@@ -45,7 +45,7 @@ def test_live_moves_last_and_a_commits_tag_is_pushed_once(
         "docker login --username AWS --password-stdin 1.dkr.ecr.us-east-1.amazonaws.com",
     ]
     assert log[2:] == [
-        f"docker build --tag {image}:0123456789ab .",
+        f"docker build --build-arg REVISION=0123456789ab --tag {image}:0123456789ab .",
         "aws ecr describe-images --repository-name nightshift-prod "
         "--image-ids imageTag=0123456789ab",
         f"docker {'pull' if there else 'push'} {image}:0123456789ab",

@@ -1,4 +1,7 @@
-"""One local cloud for all of this folder, in real containers; a process runs these tests alone."""
+"""One local cloud for all of this folder, in real containers; a process runs these tests alone.
+
+The path comes first: what is fired and withdrawn there would run every minute beside the others.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,8 @@ from infra.local.iam import Record
 from tests.local_cloud import project as projects
 from tests.local_cloud.runs import contents, start
 from tests.needs import need
+
+TAG = "localhost/nightshift:e2e"
 
 
 @pytest.fixture(scope="package")
@@ -58,7 +63,7 @@ def cloud(
         say(f"{task.id[:8]} | {line}")
 
     with local_cloud(
-        project, folder / "cloud", engine=engine, bill=sample_bill, say=say, said=said
+        project, folder / "cloud", engine=engine, bill=sample_bill, tag=TAG, say=say, said=said
     ) as running:
         yield running
 
