@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import time
 import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -524,10 +524,9 @@ def test_services_that_are_held_or_cannot_start(here: Cloud) -> None:
     here.fargate.held.add("held")
     here.serve("held", here.define(OBEDIENT))
     here.serve("failing", here.define("", command=["no-such-command"]))
-    until(lambda: _of("failing", here), "it tries")
-    here.end(_of("failing", here)[0])
-    time.sleep(1)  # four looks of the scheduler
-    assert len(_of("failing", here)) == 1  # it waits before it tries again
+    until(lambda: len(_of("failing", here)) > 1, "it tries again")
+    first, second = (here.fargate.task(arn).times for arn in _of("failing", here)[:2])
+    assert second["createdAt"] - first["stoppedAt"] >= timedelta(seconds=2)  # after a pause
     assert _of("held", here) == []
     scale(here, "failing", 0)
 

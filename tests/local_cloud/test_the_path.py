@@ -186,6 +186,7 @@ UNUSED = {
         "HearOfTasks sqs:ChangeMessageVisibility": "when an event takes minutes to be dealt with",
         "ReadJobLogs logs:GetLogEvents": "of a task that has died before it knew of Prefect",
         "WatchTasks ecs:StopTask": "to cancel",
+        "ListTasks ecs:ListTasks": "to set runs straight",
         "ListState s3:ListBucket": "to sleep, as all below",
         "ReadState s3:GetObject": "",
         "WriteState s3:PutObject": "",
