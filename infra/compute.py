@@ -14,13 +14,13 @@ from aws_cdk import aws_ecs as ecs
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
+from deployments.work_pool import SCRATCH
 from infra.names import LIVE, SERVICE, Names
 from infra.network import PREFECT_PORT, Network
 from infra.settings import Settings
 from infra.substitute import sub
 
 LOGS = ("jobs", "orchestrator", "build")
-SCRATCH = "/tmp"  # noqa: S108 - where a task may write: its root file system is read-only
 
 
 def cluster(scope: Construct, settings: Settings) -> ecs.CfnCluster:

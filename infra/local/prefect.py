@@ -40,14 +40,13 @@ class Api:
         """What makes Prefect's own programs come here."""
         return {"PREFECT_API_URL": self.url, "PREFECT_API_AUTH_STRING": self.auth, **_QUIET}
 
-    def __call__(self, path: str, body: Any = None, method: str = "") -> Any:
+    def __call__(self, path: str, body: Any = None) -> Any:
         """`POST`s a body as JSON, or gets; the answer."""
         token = base64.b64encode(self.auth.encode()).decode()
         request = urllib.request.Request(  # noqa: S310 - our own server
             self.url + path,
             data=None if body is None else json.dumps(body).encode(),
             headers={"Content-Type": "application/json", "Authorization": f"Basic {token}"},
-            method=method or ("GET" if body is None else "POST"),
         )
         for pause in (0.5, 1, 2, 4, 8, 0):
             try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -136,7 +135,3 @@ def _number(file: Path, key: str = "") -> int:
     if key:
         words = words[words.index(key) + 1 :] if key in words else ["0"]
     return int(words[0]) if words and words[0].isdigit() else 0
-
-
-def is_root() -> bool:
-    return os.geteuid() == 0
