@@ -22,6 +22,13 @@ from infra.substitute import sub
 
 LOGS = ("jobs", "orchestrator", "build")
 
+# Where the agent of ECS Exec writes, which ECS runs in the container as root. AWS supports it on a
+# root file system that can be written to; with volumes here it has done with a read-only one:
+# https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs-exec.html
+# https://github.com/aws/containers-roadmap/issues/1359
+# Where it does not start, the task runs on, and only the tunnel to the live UI is missing.
+_AGENT = {"agent-state": "/var/lib/amazon", "agent-log": "/var/log/amazon"}
+
 
 def cluster(scope: Construct, settings: Settings) -> ecs.CfnCluster:
     made = ecs.CfnCluster(
@@ -67,6 +74,8 @@ def orchestrator(
     log: logs.CfnLogGroup,
     first: bool,
 ) -> ecs.CfnService:
+    own_server = settings.orchestrator != "external"
+    volumes = {"scratch": SCRATCH, **(_AGENT if own_server else {})}
     definition = ecs.CfnTaskDefinition(
         scope,
         "OrchestratorTask",
@@ -80,7 +89,7 @@ def orchestrator(
         ),
         execution_role_arn=sub(names.role_arn("execution")),
         task_role_arn=sub(names.role_arn("orchestrator")),
-        volumes=[ecs.CfnTaskDefinition.VolumeProperty(name="scratch")],
+        volumes=[ecs.CfnTaskDefinition.VolumeProperty(name=name) for name in volumes],
         container_definitions=[
             ecs.CfnTaskDefinition.ContainerDefinitionProperty(
                 name=SERVICE,
@@ -95,8 +104,9 @@ def orchestrator(
                 readonly_root_filesystem=True,
                 mount_points=[
                     ecs.CfnTaskDefinition.MountPointProperty(
-                        source_volume="scratch", container_path=SCRATCH, read_only=False
+                        source_volume=name, container_path=path, read_only=False
                     )
+                    for name, path in volumes.items()
                 ],
                 linux_parameters=ecs.CfnTaskDefinition.LinuxParametersProperty(
                     init_process_enabled=True
@@ -121,14 +131,14 @@ def orchestrator(
         task_definition=definition.ref,
         desired_count=0 if first else None,
         launch_type="FARGATE",  # on demand: it holds the history
-        # At most one orchestrator writes the database: the old one ends before a new one starts.
+        # At most one orchestrator writes the database: the old one ends before a new one starts. No
+        # circuit breaker: a deployment that it has failed starts nothing any more, whatever the
+        # desired count, so that three starts without capacity would be the end of every wake-up.
+        # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Deployment.html
         deployment_configuration=ecs.CfnService.DeploymentConfigurationProperty(
-            minimum_healthy_percent=0,
-            maximum_percent=100,
-            deployment_circuit_breaker=ecs.CfnService.DeploymentCircuitBreakerProperty(
-                enable=True, rollback=False
-            ),
+            minimum_healthy_percent=0, maximum_percent=100
         ),
+        enable_execute_command=own_server or None,  # the tunnel to the live UI, with no port open
         network_configuration=ecs.CfnService.NetworkConfigurationProperty(
             awsvpc_configuration=ecs.CfnService.AwsVpcConfigurationProperty(
                 subnets=network.subnet_ids,
@@ -149,6 +159,8 @@ def _environment(settings: Settings) -> list[Any]:
         "NIGHTSHIFT_STACK": settings.installation,
         "NIGHTSHIFT_ORCHESTRATOR": settings.orchestrator,
         "AWS_DEFAULT_REGION": settings.region,
+        "NIGHTSHIFT_WAKE_LEAD": str(settings.wake_lead_seconds),
+        "NIGHTSHIFT_HISTORY_DAYS": str(settings.history_days),
     }
     if settings.orchestrator == "external":
         values["PREFECT_API_URL"] = settings.prefect_api_url

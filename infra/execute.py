@@ -10,10 +10,12 @@ from typing import Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from deployments.orchestrator import journal
 from flows.problem import Problem
 from infra import cdk
 from infra.lifecycle import (
     ActivateTag,
+    AllowFirstStart,
     Cdk,
     DeleteBucket,
     DeleteSecret,
@@ -83,6 +85,7 @@ def look(account: Account, settings: Settings, names: Names) -> Seen:
         desired_count=_desired_count(account, names) if deployed else None,
         tasks=_tasks(account, names) if deployed else (),
         definitions=_definitions(account, names),
+        history=names.bucket("state") in buckets and _has_history(account, names),
     )
 
 
@@ -106,6 +109,12 @@ def _bytes_in(s3: Any, bucket: str, account: str) -> int | None:
         raise
     pages = s3.get_paginator("list_object_versions").paginate(Bucket=bucket)
     return sum(int(version["Size"]) for page in pages for version in page.get("Versions", ()))
+
+
+def _has_history(account: Account, names: Names) -> bool:
+    return _there(
+        account.client("s3"), "head_object", "404", Bucket=names.bucket("state"), Key=journal.KEY
+    )
 
 
 def _there(client: Any, operation: str, *absent: str, **arguments: Any) -> bool:
@@ -213,6 +222,8 @@ def _do(account: Account, names: Names, step: Step) -> None:
             )
         case Cdk(command, arguments, context):
             cdk.run(command, arguments, context)
+        case AllowFirstStart(bucket):
+            account.client("s3").put_object(Bucket=bucket, Key=journal.FIRST_START, Body=b"")
         case SetDesiredCount(count):
             account.client("ecs").update_service(
                 cluster=names.installation, service=SERVICE, desiredCount=count

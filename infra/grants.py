@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from deployments.declared import Data, Deployment
+from deployments.orchestrator.journal import PREFIX
 from flows.problem import Problem
 from infra import policies
 from infra.extra import Extra
@@ -16,7 +17,6 @@ from infra.names import Names
 from infra.policies import Statement
 from infra.settings import Settings
 
-HISTORY = "prefect/"  # where the orchestrator keeps it, in the bucket for state
 DATA_BUCKET = "{{$NIGHTSHIFT_DATA_BUCKET}}"  # how prefect.yaml names the installation's own
 
 
@@ -136,14 +136,19 @@ def _orchestrator(names: Names, settings: Settings, jobs: Sequence[Role]) -> Rol
             policies.set_wake_up(names.wake_up_arn),
             policies.pass_roles("PassSchedulerRole", scheduler, "scheduler.amazonaws.com"),
         ]
+    state = names.bucket_arn("state")
+    statements += [
+        # The whole bucket, which has nothing else in it: who may list a prefix alone is told 403
+        # instead of 404 of an object that is not there.
+        # https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
+        policies.list_objects("ListState", state, ""),
+        policies.read_objects("ReadState", (state, PREFIX)),
+        policies.write_objects("WriteState", (state, PREFIX)),
+        policies.delete_objects("PruneState", (state, PREFIX)),
+        policies.see_images(names.repository_arn),
+    ]
     if settings.orchestrator != "external":
-        state = names.bucket_arn("state")
-        statements += [
-            policies.list_objects("ListState", state, HISTORY),
-            policies.read_objects("ReadState", (state, HISTORY)),
-            policies.write_objects("WriteState", (state, HISTORY)),
-            policies.delete_objects("PruneState", (state, HISTORY)),
-        ]
+        statements.append(policies.answer_sessions())  # the tunnel to the live UI
     return Role(
         "orchestrator",
         "ecs-tasks.amazonaws.com",

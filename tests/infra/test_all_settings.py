@@ -54,8 +54,9 @@ def every_combination() -> list[dict[str, Any]]:
 
 def test_the_choices_name_every_setting() -> None:
     named = {key for choices in CHOICES for choice in choices for key in choice} | set(LONGEST)
-    # These two change one value each, which other tests look at; purge is not in the templates.
-    assert set(Settings.model_fields) - named == {"log_retention_days", "purge"}
+    # These change one value each, which other tests look at; purge is not in the templates.
+    one_value = {"log_retention_days", "wake_lead_seconds", "history_days"}
+    assert set(Settings.model_fields) - named == {*one_value, "purge"}
 
 
 def test_every_combination_synthesises(synthesise: Synthesise) -> None:
@@ -169,7 +170,8 @@ def texts(value: Any) -> list[str]:
 
 def only_names(container: dict[str, Any]) -> None:
     assert {v["Name"] for v in container["Environment"]} <= {
-        *("NIGHTSHIFT_STACK", "NIGHTSHIFT_ORCHESTRATOR", "AWS_DEFAULT_REGION", "PREFECT_API_URL")
+        *("NIGHTSHIFT_STACK", "NIGHTSHIFT_ORCHESTRATOR", "AWS_DEFAULT_REGION", "PREFECT_API_URL"),
+        *("NIGHTSHIFT_WAKE_LEAD", "NIGHTSHIFT_HISTORY_DAYS"),
     }
     for secret in container["Secrets"]:  # where it is, not what it is
         assert secret["ValueFrom"]["Fn::Sub"].startswith("arn:aws:ssm:")

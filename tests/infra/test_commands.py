@@ -63,6 +63,11 @@ def buckets(aws: LocalAws) -> set[str]:
     return {bucket["Name"] for bucket in aws.client("s3").list_buckets()["Buckets"]}
 
 
+def state(aws: LocalAws) -> set[str]:
+    listed = aws.client("s3").list_objects_v2(Bucket=STATE).get("Contents", [])
+    return {found["Key"] for found in listed}
+
+
 def secret(aws: LocalAws) -> str | None:
     try:
         answer = aws.client("ssm").get_parameter(Name=SECRET, WithDecryption=True)
@@ -104,6 +109,8 @@ def test_deploy(cloud: LocalAws) -> None:
     assert made.startswith("nightshift:")
     assert len(made) > 40
     assert made.split(":")[1] not in said
+    assert "let the orchestrator begin a history" in said
+    assert state(cloud) == {"prefect/first-start"}
 
 
 def test_diff_and_access_find_nothing_then(cloud: LocalAws) -> None:
@@ -151,6 +158,9 @@ def test_destroy_keeps_the_data_and_says_so(cloud: LocalAws) -> None:
     s3, ecs = cloud.client("s3"), cloud.client("ecs")
     s3.put_object(Bucket=DATA, Key="reports/x", Body=b"1" * 100_000)
     s3.put_object(Bucket=ARTIFACTS, Key="source/1", Body=b"1")
+    # As the orchestrator leaves it once there is a history.
+    s3.put_object(Bucket=STATE, Key="prefect/orchestrator.json", Body=b"{}")
+    s3.delete_object(Bucket=STATE, Key="prefect/first-start")
     ecs.register_task_definition(
         family="nightshift-prod-job",
         containerDefinitions=[{"name": "a", "image": "b", "memory": 1}],
@@ -202,6 +212,7 @@ def test_the_next_deploy_takes_up_the_data(cloud: LocalAws) -> None:
     assert status == 0, said
     body = cloud.client("s3").get_object(Bucket=DATA, Key="reports/x")["Body"].read()
     assert len(body) == 100_000
+    assert state(cloud) == {"prefect/orchestrator.json"}  # the history goes on; none is begun
 
 
 def test_a_second_deploy_keeps_the_secret_and_changes_what_is_set(cloud: LocalAws) -> None:

@@ -120,8 +120,21 @@ def test_each_mode_has_the_roles_that_it_needs() -> None:
     }
     assert "scheduler" not in {role.name for role in every_role(load({"orchestrator": "always"}))}
     assert "source-event" not in {role.name for role in every_role(load(CONNECTION))}
-    external = next(r for r in every_role(load(EXTERNAL)) if r.name == "orchestrator")
-    assert not any("s3" in action for s in external.statements for action in s["Action"])
+
+
+def test_the_history_is_read_written_pruned_and_its_absence_is_seen() -> None:
+    """With an external API it is the journal alone, and what is asked for."""
+    bucket = NAMES.bucket_arn("state")
+    for settings in SETTINGS:
+        role = next(r for r in every_role(settings) if r.name == "orchestrator")
+        found = {s["Sid"]: (s["Action"], s["Resource"]) for s in role.statements}
+        below = [f"{bucket}/prefect/*"]
+        assert found["ListState"] == (["s3:ListBucket"], [bucket])
+        assert found["ReadState"] == (["s3:GetObject"], below)
+        assert found["WriteState"] == (["s3:PutObject"], below)
+        assert found["PruneState"] == (["s3:DeleteObject"], below)
+        # Else S3 says 403 of a journal that is not there.
+        assert not [s for s in role.statements if s["Sid"] == "ListState" and "Condition" in s]
 
 
 def statements(*data: Any) -> dict[str, dict[str, Any]]:

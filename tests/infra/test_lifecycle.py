@@ -9,6 +9,7 @@ import pytest
 from flows.problem import Problem
 from infra.lifecycle import (
     ActivateTag,
+    AllowFirstStart,
     Cdk,
     DeleteBucket,
     DeleteSecret,
@@ -60,9 +61,10 @@ def destroy(there: Seen, **settings: str) -> list[Step]:
 
 
 def test_an_empty_account() -> None:
-    secret, cdk, tag, say = deploy(seen())
+    secret, cdk, first, tag, say = deploy(seen())
     assert secret == MakeSecret(SECRET)
     assert cdk == Cdk("deploy", ("--all", "--require-approval", "never"), {"first": "true"})
+    assert first == AllowFirstStart(NAMES.bucket("state"))
     assert tag == ActivateTag()
     assert isinstance(say, Say)
     assert "git push aws HEAD:main" in say.text
@@ -98,6 +100,20 @@ def test_a_repository_of_someone_else_is_not_taken() -> None:
         deploy(there)
     assert "existing_repository = true" in caught.value.fix
     assert deploy(there, existing_repository="true")
+
+
+def test_a_history_is_begun_where_there_is_none_and_nothing_has_run() -> None:
+    def begins(there: Seen, **settings: Any) -> bool:
+        return any(isinstance(step, AllowFirstStart) for step in deploy(there, **settings))
+
+    assert begins(seen())
+    assert begins(seen(), orchestrator="always")
+    assert begins(seen(**{**RUNNING, "live_image": False}))  # the first one was broken off
+    assert not begins(seen(**RUNNING))  # and where it has lost its history, people decide
+    assert not begins(seen(buckets=BUCKETS, secret=True, history=True))  # of a former installation
+    external = {"orchestrator": "external", "prefect_api_url": "https://x.example.com/api"}
+    there = seen(secret=True)
+    assert not begins(there, **external)
 
 
 def test_always_on_is_switched_on_when_there_is_an_image() -> None:
@@ -167,5 +183,5 @@ def test_every_step_can_be_said() -> None:
     steps = [*deploy(seen(**RUNNING), orchestrator="always"), *deploy(seen())]
     steps += destroy(seen(**RUNNING, tasks=("a",), definitions=("b",)), purge="true")
     kinds = {type(step) for step in steps}
-    assert len(kinds) == 9
+    assert len(kinds) == 10
     assert all(described(step) or isinstance(step, Say) for step in steps)

@@ -757,7 +757,10 @@ def test_the_orchestrator_is_woken_when_it_asked_for_it(
         put(aws, synthesise({"first": "true"}, [JOB]))
         assert desired(aws) == 0
         scheduler.tick()
-        assert desired(aws) == 1  # a rate without a start: AWS fires it at once
+        assert desired(aws) == 0  # there is no image yet
+        clock.set("2026-12-01T05:00:00")
+        scheduler.tick()
+        assert desired(aws) == 1  # but nothing is asleep without a wake-up
         for day in (1, 2, 3):
             sleep(aws, f"at(2026-12-0{day}T05:50:00)")
             clock.set(f"2026-12-0{day}T05:49:59")

@@ -240,6 +240,7 @@ def test_the_orchestrator_is_small_arm_and_read_only(rest: Any) -> None:
                         "ReadonlyRootFilesystem": True,
                         "StopTimeout": 120,
                         "VersionConsistency": "disabled",
+                        "Command": ["python", "-m", "deployments.orchestrator"],
                         "Secrets": [
                             like({"Name": "PREFECT_SERVER_API_AUTH_STRING"}),
                             like({"Name": "PREFECT_API_AUTH_STRING"}),
@@ -251,6 +252,46 @@ def test_the_orchestrator_is_small_arm_and_read_only(rest: Any) -> None:
     )
 
 
+def container(template: dict[str, Any]) -> dict[str, Any]:
+    (definition,) = of_type(template, "AWS::ECS::TaskDefinition").values()
+    (found,) = definition["Properties"]["ContainerDefinitions"]
+    return dict(found)
+
+
+def variables(template: dict[str, Any]) -> dict[str, str]:
+    return {item["Name"]: item["Value"] for item in container(template)["Environment"]}
+
+
+def test_the_orchestrator_is_told_what_no_output_says(
+    templates: Templates, synthesise: Synthesise
+) -> None:
+    assert variables(templates["nightshift-prod"]) == {
+        "NIGHTSHIFT_STACK": "nightshift-prod",
+        "NIGHTSHIFT_ORCHESTRATOR": "asleep",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "NIGHTSHIFT_WAKE_LEAD": "180",
+        "NIGHTSHIFT_HISTORY_DAYS": "60",
+    }
+    other = synthesise({"wake_lead_seconds": "60", "history_days": "365"})["nightshift-prod"]
+    assert variables(other)["NIGHTSHIFT_WAKE_LEAD"] == "60"
+    assert variables(other)["NIGHTSHIFT_HISTORY_DAYS"] == "365"
+
+
+@pytest.mark.parametrize("mode", ["asleep", "always", "external"])
+def test_the_tunnel_is_there_where_there_is_a_ui(synthesise: Synthesise, mode: str) -> None:
+    """And with it the volumes that its agent writes to: all else stays read-only."""
+    made = synthesise(EXTERNAL if mode == "external" else {"orchestrator": mode})
+    template = made["nightshift-prod"]
+    own = mode != "external"
+    (service,) = of_type(template, "AWS::ECS::Service").values()
+    assert service["Properties"].get("EnableExecuteCommand", False) is own
+    paths = {m["ContainerPath"]: m["SourceVolume"] for m in container(template)["MountPoints"]}
+    assert set(paths) == {"/tmp", *(("/var/lib/amazon", "/var/log/amazon") if own else ())}
+    (definition,) = of_type(template, "AWS::ECS::TaskDefinition").values()
+    assert [v["Name"] for v in definition["Properties"]["Volumes"]] == list(paths.values())
+    assert ("ssmmessages:OpenDataChannel" in json.dumps(made["nightshift-prod-identity"])) is own
+
+
 def test_at_most_one_orchestrator_and_its_count_is_its_own(rest: Any, templates: Templates) -> None:
     (service,) = of_type(templates["nightshift-prod"], "AWS::ECS::Service").values()
     assert "DesiredCount" not in service["Properties"]
@@ -258,7 +299,8 @@ def test_at_most_one_orchestrator_and_its_count_is_its_own(rest: Any, templates:
         "AWS::ECS::Service",
         {
             "LaunchType": "FARGATE",
-            "DeploymentConfiguration": like({"MaximumPercent": 100, "MinimumHealthyPercent": 0}),
+            # Without a circuit breaker, which would end it for good.
+            "DeploymentConfiguration": {"MaximumPercent": 100, "MinimumHealthyPercent": 0},
             "NetworkConfiguration": {"AwsvpcConfiguration": like({"AssignPublicIp": "ENABLED"})},
         },
     )
@@ -291,18 +333,13 @@ def test_logs_go_after_a_while(synthesise: Synthesise) -> None:
     assert all(g["DeletionPolicy"] == "Delete" for g in groups.values())
 
 
-def test_an_external_api_has_no_port_and_no_history(synthesise: Synthesise) -> None:
-    made = synthesise(EXTERNAL)
-    template = made["nightshift-prod"]
+def test_an_external_api_has_no_port_and_its_own_key(synthesise: Synthesise) -> None:
+    template = synthesise(EXTERNAL)["nightshift-prod"]
     assert not of_type(template, "AWS::EC2::SecurityGroupIngress")
-    (definition,) = of_type(template, "AWS::ECS::TaskDefinition").values()
-    (container,) = definition["Properties"]["ContainerDefinitions"]
-    assert [secret["Name"] for secret in container["Secrets"]] == ["PREFECT_API_KEY"]
-    assert {"Name": "PREFECT_API_URL", "Value": EXTERNAL["prefect_api_url"]} in container[
-        "Environment"
-    ]
-    assert "PortMappings" not in container
-    assert "state" not in json.dumps(made["nightshift-prod-identity"])
+    orchestrator = container(template)
+    assert [secret["Name"] for secret in orchestrator["Secrets"]] == ["PREFECT_API_KEY"]
+    assert variables(template)["PREFECT_API_URL"] == EXTERNAL["prefect_api_url"]
+    assert "PortMappings" not in orchestrator
 
 
 # --- identity ------------------------------------------------------------------------------------
@@ -501,6 +538,7 @@ def test_the_wake_up_sets_one_and_keeps_what_failed(rest: Any) -> None:
         "AWS::Scheduler::Schedule",
         {
             "Name": "wake-up",
+            "ScheduleExpression": "cron(0 5 * * ? *)",  # a rate would fire when it is made
             "FlexibleTimeWindow": {"Mode": "OFF"},
             "Target": like(
                 {
@@ -521,6 +559,8 @@ def test_no_setting_of_the_same_installation_moves_the_wake_up(synthesise: Synth
         "spot": "false",
         "network": "private",
         "log_retention_days": 1,
+        "wake_lead_seconds": 60,
+        "history_days": 7,
         "alert_email": "a@b.cc",
     }
     assert of_type(synthesise(other)["nightshift-prod"], "AWS::Scheduler::Schedule") == plain
