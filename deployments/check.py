@@ -28,12 +28,14 @@ TOP = ("name", "prefect-version", "build", "push", "pull", "definitions", "deplo
 ENTRY = (
     *("name", "entrypoint", "description", "tags", "schedules", "paused", "concurrency_limit"),
     *("parameters", "enforce_parameter_schema", "work_pool", "build", "push", "pull"),
+    "catchup",  # ours: Prefect passes over what it does not know
 )
 WORK_POOL = ("name", "work_queue_name", "job_variables")
 # The others belong to the work pool; and with a role of its own choice a job could do anything.
 JOB_VARIABLES = ("cpu", "memory", "env")
 CONCURRENCY = ("limit", "collision_strategy", "grace_period_seconds")
 STRATEGIES = ("ENQUEUE", "CANCEL_NEW")
+CATCH_UP = ("newest", "all")
 
 Where = dict[str, object]
 
@@ -90,6 +92,7 @@ class _Entry:
         yield from _pull(self.where, self.pull)
         yield from _kinds(self.where, self.content)
         yield from _concurrency(self.where, self.content.get("concurrency_limit"))
+        yield from _catch_up(self.where, self.content.get("catchup"))
         yield from _work_pool(self.where, self.content.get("work_pool"))
         yield from self.schedule_problems
         yield from parameter_problems(
@@ -125,7 +128,7 @@ class _Entry:
         }
         if self.content.get("paused") is not None:
             fields["paused"] = self.content["paused"]
-        return Wanted(name, fields, self.schedules)
+        return Wanted(name, fields, self.schedules, self.content.get("catchup") or "newest")
 
 
 # --- one check each ------------------------------------------------------------------------------
@@ -245,6 +248,16 @@ def _concurrency(where: Where, limit: Any) -> Iterator[Problem]:
             where=where,
             value=limit,
             fix="write limit: 1, or pause the deployment with paused: true",
+        )
+
+
+def _catch_up(where: Where, value: Any) -> Iterator[Problem]:
+    if value is not None and value not in CATCH_UP:
+        yield Problem(
+            "it is not said which of the runs that were missed are to run",
+            where={**where, "key": "catchup"},
+            value=value,
+            fix=f"write one of {', '.join(CATCH_UP)}, or leave it out for {CATCH_UP[0]}",
         )
 
 

@@ -14,6 +14,9 @@ TERMINATED = 143  # 128 and SIGTERM
 
 _CAPACITY = ("Capacity is unavailable", "RESOURCE:")
 
+# What the orchestrator tells ECS when it stops a task that nobody can hear.
+ORPHANED = "Nightshift: the Prefect server that this task speaks to is gone"
+
 
 @dataclass(frozen=True)
 class Diagnosis:
@@ -21,6 +24,7 @@ class Diagnosis:
     summary: str
     detail: str
     fix: str
+    again: bool = False  # nothing of the run's own made it end: it may as well run again
 
     def __str__(self) -> str:
         why = f"\n  why:   {self.detail}" if self.detail else ""
@@ -53,25 +57,34 @@ def diagnose(task: Mapping[str, Any]) -> Diagnosis:
     container = _first_to_fail(task)
     exit_code = container.get("exitCode")
     said = _said(task, container)
+    if ORPHANED in said:
+        summary = "the orchestrator was replaced, and the ECS task could not tell it how it ends"
+        return Diagnosis("warning", summary, said, _AGAIN, again=True)
     if code in _BY_STOP_CODE:
         summary, fix = _BY_STOP_CODE[code]
-        return Diagnosis("warning", summary, said, fix)
+        return Diagnosis("warning", summary, said, fix, again=code in _TAKEN_BACK)
     for error, summary, fix in _BY_ERROR:
         if error in said:
             return Diagnosis("error", summary, said, fix)
-    if code == "TaskFailedToStart" and any(sign in said for sign in _CAPACITY):
+    if code == "TaskFailedToStart" and no_capacity(said):
         return Diagnosis(
             "warning",
             "the ECS task could not be placed",
             said,
             "run it again later; without Spot (spot=false) or with a smaller size there is more "
             "room",
+            again=True,
         )
     if code == "TaskFailedToStart":
         return Diagnosis("error", "the ECS task did not start", said, "see what ECS says")
     if exit_code is None:
         return Diagnosis("error", "the ECS task stopped, ECS does not say why", said, _LOG)
     return _of_exit(exit_code, said)
+
+
+def no_capacity(said: str) -> bool:
+    """Whether these are ECS's words for having no machine."""
+    return any(sign in said for sign in _CAPACITY)
 
 
 _BY_ERROR = (  # ECS's word for it, anywhere in its reasons
@@ -96,6 +109,8 @@ _BY_ERROR = (  # ECS's word for it, anywhere in its reasons
         "give the deployment more `memory` in prefect.yaml",
     ),
 )
+
+_TAKEN_BACK = ("SpotInterruption", "TerminationNotice")
 
 _BY_STOP_CODE = {
     "SpotInterruption": ("Spot took the machine back", _AGAIN),

@@ -20,6 +20,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from deployments.diagnosis import ORPHANED
 from deployments.server import PAGE, asking, connected
 from deployments.straighten import (
     BEFORE_ALL,
@@ -31,6 +32,7 @@ from deployments.straighten import (
     Reschedule,
     Run,
     Step,
+    Stop,
     Task,
     cluster_of,
     decide,
@@ -53,14 +55,16 @@ def straightened(
     *,
     ecs: Any = None,
     grace: timedelta = GRACE,
+    api: str = "",
     dry_run: bool = False,
     say: Callable[[str], None] = lambda _: None,
 ) -> Plan:
     """Put the truth about our work pool's runs into the server that PREFECT_API_URL names.
 
     `cluster`: where jobs run. `ecs`: a client of boto3's, by default one with the credentials and
-    region at hand. Returns what was decided. Raises a Problem where there is no server, or where
-    ECS does not answer: not to know is no reason to call a run dead.
+    region at hand. `api`: what `decide` says of it. Returns what was decided. Raises a Problem
+    where there is no server, or where ECS does not answer: not to know is no reason to call a run
+    dead.
     """
     with connected() as client:
         runs = busy(client)
@@ -68,7 +72,7 @@ def straightened(
         if runs:
             ecs = ecs or _ecs()
             tasks = look(ecs, cluster, runs)
-            decided = decide(runs, tasks, datetime.now(UTC), grace)
+            decided = decide(runs, tasks, datetime.now(UTC), grace, api)
         for note in decided.notes:
             say(f"({note})")
         for step in decided.steps:
@@ -207,6 +211,11 @@ def _carry_out(
     from prefect.exceptions import ObjectNotFound
 
     run = step.run
+    if isinstance(step, Stop):
+        say(described(step))
+        with _asking_ecs("StopTask", cluster):
+            ecs.stop_task(cluster=cluster, task=step.task, reason=ORPHANED)
+        return
     with asking(described(step)):
         try:
             present = client.read_flow_run(UUID(run.id))
@@ -238,7 +247,7 @@ def _still_so(ecs: Any, cluster: str, step: Reschedule) -> bool:
     return decide([step.run], tasks, datetime.now(UTC), timedelta()).steps == (step,)
 
 
-def _state(step: Step) -> State[Any]:
+def _state(step: Crash | Cancel | Reschedule) -> State[Any]:
     from prefect.states import Cancelled, Crashed, Scheduled
 
     match step:

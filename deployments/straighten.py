@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from deployments.diagnosis import FORGOTTEN, Diagnosis, diagnose, stopped
+from deployments.diagnosis import FORGOTTEN, ORPHANED, Diagnosis, diagnose, stopped
 
 RUN_TAG = "prefect.io/flow-run-id"  # prefect-aws gives it to every ECS task that it starts
 GRACE = timedelta(seconds=30)
@@ -57,36 +57,60 @@ class Reschedule:
     run: Run
 
 
-Step = Crash | Cancel | Reschedule
+@dataclass(frozen=True)
+class Stop:
+    """Its ECS task lives, and speaks to the address of a Prefect server that is gone for good. Once
+    it has stopped, the run is Crashed.
+    """
+
+    run: Run
+    task: str  # its ARN
+
+
+Step = Crash | Cancel | Reschedule | Stop
 
 
 @dataclass(frozen=True)
 class Plan:
     steps: tuple[Step, ...]
     notes: tuple[str, ...] = field(default=())  # what was seen and is left alone
+    stopping: tuple[str, ...] = field(default=())  # runs that this is to be done again for
 
 
 # --- the decision --------------------------------------------------------------------------------
 
 
 def decide(
-    runs: Sequence[Run], tasks: Iterable[Task], now: datetime, grace: timedelta = GRACE
+    runs: Sequence[Run],
+    tasks: Iterable[Task],
+    now: datetime,
+    grace: timedelta = GRACE,
+    api: str = "",
 ) -> Plan:
     """The steps after which Prefect says what is so; none if it does already.
 
     `tasks`: all that ECS knows of, those of the runs' pids among them. They were looked at after
-    the runs.
+    the runs. `api`: the server's address, if a task that speaks to another is an orphan.
     """
     arns, tags = _found(tasks)
     steps: list[Step] = []
     notes = []
+    stopping = []
     for run in runs:
         arn = task_arn(run.pid)
         if run.pid and not arn:
             notes.append(f"left alone: {named(run)} (not started on ECS: {run.pid})")
             continue
         own = {**tags.get(run.id, {}), **({arn: arns[arn]} if arn in arns else {})}
-        if any(not stopped(task) for task in own.values()):
+        alive = [task for task in own.values() if not stopped(task)]
+        if alive:
+            orphans = [task for task in alive if api and _speaks_to(task) not in ("", api)]
+            stopping += [named(run)] if orphans else []
+            steps += [
+                Stop(run, str(task["taskArn"]))
+                for task in orphans
+                if task.get("desiredStatus") != "STOPPED"
+            ]
             continue
         known = not arn or arn in own
         if run.state == "PENDING" and known and not _begun(run, own.values()):
@@ -100,7 +124,28 @@ def decide(
         newest = max(own.values(), key=_created, default=None)
         why = FORGOTTEN if newest is None else diagnose(newest)
         steps.append(Cancel(run, why) if run.state == "CANCELLING" else Crash(run, why))
-    return Plan(tuple(steps), tuple(notes))
+    return Plan(tuple(steps), tuple(notes), tuple(stopping))
+
+
+def own_tasks(tasks: Iterable[Task], run: str, pid: str | None) -> list[Task]:
+    """A run's tasks, by its id or the pid that the worker has written down; the newest last."""
+    arn = task_arn(pid)
+    own = [
+        task
+        for task in tasks
+        if task["taskArn"] == arn
+        or {"key": RUN_TAG, "value": run} in [{**tag} for tag in task.get("tags") or ()]
+    ]
+    return sorted(own, key=_created)
+
+
+def _speaks_to(task: Task) -> str:
+    """The Prefect API's address that the worker gave it; '' if that cannot be seen."""
+    for container in (task.get("overrides") or {}).get("containerOverrides") or ():
+        for variable in container.get("environment") or ():
+            if variable.get("name") == "PREFECT_API_URL":
+                return str(variable.get("value") or "")
+    return ""
 
 
 def _begun(run: Run, own: Iterable[Task]) -> bool:
@@ -153,6 +198,8 @@ def described(step: Step) -> str:
             return f"{run.state} → CANCELLED: {named(run)}\n  {_indented(why)}"
         case Reschedule(run):
             return f"{run.state} → SCHEDULED: {named(run)}\n  {NOTHING_RAN}"
+        case Stop(run, task):
+            return f"stop ECS task {task.rpartition('/')[2]} of {named(run)}\n  {ORPHANED}"
 
 
 NOTHING_RAN = "its worker ended before it started an ECS task; nothing has run, so it starts again"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from deployments.problems import raise_all
 from flows.problem import Problem
 
 POOL = "fargate"  # the work pool of every deployment
+
+CatchUp = Literal["newest", "all"]  # of the times that a schedule has missed: which of them run
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Wanted:
     name: str  # 'cost-report/daily'
     fields: Mapping[str, Any]
     schedules: tuple[Schedule, ...] = field(default=())
+    catch_up: CatchUp = "newest"
 
 
 def with_roles(

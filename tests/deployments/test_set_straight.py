@@ -23,7 +23,7 @@ from prefect.states import Cancelling, Completed, Pending, Running, Scheduled
 from deployments import set_straight
 from deployments.__main__ import main
 from deployments.set_straight import busy, look, straightened
-from deployments.straighten import Cancel, Crash, Plan, Reschedule
+from deployments.straighten import Cancel, Crash, Plan, Reschedule, Stop
 from flows.problem import Problem
 from tests.deployments.stack import OUTPUTS
 
@@ -40,6 +40,7 @@ class Ecs:
         self.asked: list[tuple[str, int]] = []  # DescribeTasks: cluster, how many
         self.failure = "MISSING"
         self.before_listing: Callable[[], None] = lambda: None
+        self.stopped: list[str] = []
 
     def get_paginator(self, operation: str) -> Ecs:
         assert operation == "list_tasks"
@@ -67,6 +68,12 @@ class Ecs:
             "tasks": [there[arn] for arn in tasks if arn in there],
             "failures": [{"arn": arn, "reason": self.failure} for arn in tasks if arn not in there],
         }
+
+    def stop_task(self, *, cluster: str, task: str, reason: str) -> None:
+        """As ECS does: it takes a while."""
+        self.stopped.append(task)
+        (found,) = [one for one in self.tasks if one["taskArn"] == task]
+        found |= {"desiredStatus": "STOPPED", "stopCode": "UserInitiated", "stoppedReason": reason}
 
 
 def task(
@@ -263,6 +270,65 @@ def test_dry_run(prefect: SyncPrefectClient, make: Make) -> None:
     plan, said = straighten(Ecs(), dry_run=True)
     assert len(plan.steps) == 1
     assert said[0].startswith("would: RUNNING → CRASHED")
+    assert state(prefect, run).is_running()
+
+
+# --- tasks that speak to a server that is gone ---------------------------------------------------
+
+HERE, GONE = "http://10.0.0.7:4200/api", "http://10.0.0.5:4200/api"
+
+
+def orphan(run: FlowRun) -> dict[str, Any]:
+    environment = [{"name": "PREFECT_API_URL", "value": GONE}]
+    overrides = {"containerOverrides": [{"name": "prefect", "environment": environment}]}
+    return task("one", "RUNNING", run, overrides=overrides, desiredStatus="RUNNING")
+
+
+def test_an_orphan_is_stopped_and_then_crashed(
+    prefect: SyncPrefectClient, deployment: UUID, make: Make
+) -> None:
+    run = make(Pending(), Running(), pid="one")
+    ecs = Ecs(orphan(run))
+    assert straighten(ecs)[0] == Plan(()), "it is one only where an address is given"
+    plan, said = straighten(ecs, api=HERE)
+    assert [type(step) for step in plan.steps] == [Stop]
+    assert ecs.stopped == [arn("one")]
+    assert said[0].startswith(f"stop ECS task one of {run.name}")
+    assert state(prefect, run).is_running()
+    # It ends, and is not told to twice.
+    plan, said = straighten(ecs, api=HERE)
+    assert plan.steps == ()
+    assert plan.stopping == (f"{run.name} ({run.id})",)
+    assert (ecs.stopped, said) == ([arn("one")], [])
+    ecs.tasks[0]["lastStatus"] = "STOPPED"
+    plan, _ = straighten(ecs, api=HERE)
+    assert [type(step) for step in plan.steps] == [Crash]
+    assert plan.stopping == ()
+    assert state(prefect, run).is_crashed()
+    assert "orchestrator was replaced" in (state(prefect, run).message or "")
+    assert slots(prefect, deployment) == 0
+
+
+def test_an_orphan_is_not_stopped_in_a_dry_run(prefect: SyncPrefectClient, make: Make) -> None:
+    run = make(Pending(), Running(), pid="one")
+    ecs = Ecs(orphan(run))
+    _, said = straighten(ecs, api=HERE, dry_run=True)
+    assert said[0].startswith("would: stop ECS task one")
+    assert ecs.stopped == []
+
+
+def test_ecs_does_not_stop_it(
+    prefect: SyncPrefectClient, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make(Pending(), Running(), pid="one")
+    ecs = Ecs(orphan(run))
+
+    def deny(**_: Any) -> None:
+        raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "StopTask")
+
+    monkeypatch.setattr(ecs, "stop_task", deny)
+    with pytest.raises(Problem, match="StopTask"):
+        straighten(ecs, api=HERE)
     assert state(prefect, run).is_running()
 
 

@@ -7,15 +7,17 @@ from typing import Any
 
 import pytest
 
-from deployments.diagnosis import FORGOTTEN, Diagnosis, diagnose
+from deployments.diagnosis import FORGOTTEN, ORPHANED, Diagnosis, diagnose
 from deployments.straighten import (
     Cancel,
     Crash,
     Plan,
     Reschedule,
     Run,
+    Stop,
     decide,
     described,
+    own_tasks,
 )
 
 NOW = datetime(2026, 11, 24, 6, 30, tzinfo=UTC)
@@ -138,6 +140,88 @@ def test_what_was_not_started_on_ecs_is_left_alone() -> None:
     assert "laptop:1234" in plan.notes[0]
 
 
+# --- tasks that speak to a server that is gone ---------------------------------------------------
+
+HERE, GONE = "http://10.0.0.7:4200/api", "http://10.0.0.5:4200/api"
+
+
+def speaks(to: str | None, **changed: Any) -> Any:
+    """A task that lives, and was given this address."""
+    environment = [{"name": "OTHER", "value": GONE}]
+    if to is not None:
+        environment.append({"name": "PREFECT_API_URL", "value": to})
+    sidecar: dict[str, Any] = {"name": "sidecar"}
+    override = {"name": "prefect", "environment": environment}
+    overrides = {"containerOverrides": [sidecar, override]}
+    return task(**{"status": "RUNNING", "overrides": overrides, **changed})
+
+
+@pytest.mark.parametrize("state", ["PENDING", "RUNNING", "CANCELLING"])
+@pytest.mark.parametrize("status", ["PROVISIONING", "PENDING", "RUNNING"])
+def test_an_orphan_is_stopped_and_its_run_left_until_it_has(state: str, status: str) -> None:
+    one = run(state)
+    found = speaks(GONE, status=status, desiredStatus="RUNNING")
+    assert decide([one], [found], NOW, api=HERE) == Plan(
+        (Stop(one, ARN + "one"),), (), ("blue-cat (run-1)",)
+    )
+    ending = speaks(GONE, status="STOPPING", desiredStatus="STOPPED")
+    assert decide([one], [ending], NOW, api=HERE) == Plan((), (), ("blue-cat (run-1)",))
+    ended_ = speaks(GONE, status="STOPPED", stopCode="UserInitiated", stoppedReason=ORPHANED)
+    after = decide([one], [ended_], NOW, api=HERE)
+    assert kinds(after) == [Cancel if state == "CANCELLING" else Crash]
+    assert after.stopping == ()
+
+
+@pytest.mark.parametrize("to", [HERE, "", None])
+def test_who_speaks_to_us_is_no_orphan(to: str | None) -> None:
+    """Nor is one of which it cannot be seen."""
+    assert decide([run()], [speaks(to)], NOW, api=HERE) == Plan(())
+    assert decide([run()], [task(status="RUNNING", overrides={})], NOW, api=HERE) == Plan(())
+    assert decide([run()], [task(status="RUNNING")], NOW, api=HERE) == Plan(())
+
+
+def test_without_an_address_nobody_is_an_orphan() -> None:
+    """An external server keeps its own."""
+    assert decide([run()], [speaks(GONE)], NOW) == Plan(())
+
+
+def test_of_two_tasks_of_a_run_the_orphan_is_stopped() -> None:
+    both = [speaks(GONE), speaks(HERE, name="two")]
+    assert decide([run()], both, NOW, api=HERE) == Plan(
+        (Stop(run(), ARN + "one"),), (), ("blue-cat (run-1)",)
+    )
+    dead = task("two", **EXITED)
+    assert kinds(decide([run()], [speaks(GONE), dead], NOW, api=HERE)) == [Stop]
+
+
+def test_orphans_among_others() -> None:
+    runs = [run(id="ours", pid="1"), run(id="orphan", pid="2"), run(id="dead", pid="3")]
+    tasks = [speaks(HERE, name="1", of="ours"), speaks(GONE, name="2", of="orphan")]
+    plan = decide(runs, [*tasks, task("3", of="dead")], NOW, api=HERE)
+    assert [(type(step), step.run.id) for step in plan.steps] == [(Stop, "orphan"), (Crash, "dead")]
+    assert plan.stopping == ("blue-cat (orphan)",)
+
+
+def test_what_an_orphan_ended_by_is_no_fault_of_its_own() -> None:
+    found = diagnose(ended(137, stopCode="UserInitiated", stoppedReason=ORPHANED))
+    assert (found.level, found.again) == ("warning", True)
+    assert "orchestrator was replaced" in found.summary
+    assert ORPHANED in found.detail
+    by_hand = diagnose(ended(137, **STOP))
+    assert not by_hand.again
+
+
+def test_a_runs_own_tasks() -> None:
+    old = task("old", createdAt=NOW - 20 * MINUTE)
+    untagged = task("one", of="")
+    others = task("two", of="run-2")
+    bare = {"taskArn": ARN + "bare", "lastStatus": "RUNNING"}
+    tasks = [untagged, others, bare, old]
+    assert own_tasks(tasks, "run-1", f"nightshift-prod::{ARN}one") == [old, untagged]
+    assert own_tasks(tasks, "run-1", None) == [old]
+    assert own_tasks(tasks, "run-3", "laptop:1234") == []
+
+
 def test_each_run_by_itself() -> None:
     runs = [
         run(id="alive", pid="1"),
@@ -160,6 +244,8 @@ def test_in_words() -> None:
         "PENDING → SCHEDULED: blue-cat (run-2)",
     ]
     assert "nothing has run" in described(plan.steps[2])
+    orphan = described(Stop(run(), ARN + "one"))
+    assert orphan == f"stop ECS task one of blue-cat (run-1)\n  {ORPHANED}"
 
 
 # --- diagnose ------------------------------------------------------------------------------------

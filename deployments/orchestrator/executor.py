@@ -1,0 +1,442 @@
+"""Looks, and carries out what `life` decides. One orchestrator, one process, one history."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from deployments import litestream
+from deployments.orchestrator import again, catch_up, environments, history, wake_up
+from deployments.orchestrator.journal import (
+    FIRST_START,
+    LIVES,
+    JournalObject,
+    Replaced,
+    life_folder,
+    lives,
+)
+from deployments.orchestrator.life import (
+    Do,
+    End,
+    History,
+    Phase,
+    Program,
+    Seen,
+    SetWakeUp,
+    Step,
+    Wait,
+    Work,
+    awake_because,
+    decide,
+)
+from deployments.orchestrator.look import Names, iso, look, plan_ahead
+from deployments.orchestrator.programs import Program as Child
+from deployments.orchestrator.requests import Requests
+from deployments.orchestrator.surroundings import Surroundings
+from flows.problem import Problem
+
+FULL = 64 * 1024 * 1024  # bytes: with less than this, SQLite and Litestream fail soon
+SLOWEST = 30.0  # seconds between tries of what fails
+_NEWER = timedelta(seconds=30)  # between looks at what is live
+
+Say = Callable[[str], None]
+
+
+class Executor:
+    """`clients` makes boto3's clients by service; `folder` is where the database is put."""
+
+    def __init__(
+        self,
+        where: Surroundings,
+        clients: Callable[[str], Any],
+        folder: Path,
+        say: Say,
+        told_to_end: threading.Event,
+    ) -> None:
+        self._where, self._say, self._told = where, say, told_to_end
+        self._s3, self._ecs = clients("s3"), clients("ecs")
+        self._scheduler, self._ecr = clients("scheduler"), clients("ecr")
+        self._folder = folder
+        self._database = folder / "prefect.db"
+        self._journal = JournalObject(self._s3, where.bucket)
+        self._requests = Requests(self._s3, where.bucket, say)
+        self._names = Names()
+        self._children = {
+            Do.START_LITESTREAM: Child("Litestream", 60),
+            Do.START_SERVER: Child("Prefect server", 15),
+            Do.START_WORKER: Child("worker", 15),
+        }
+        self._seen = Seen(datetime.now(UTC), where.mode, where.lead)
+        self._life = 0  # this life's own number
+        self._stopping: tuple[str, ...] = ()  # runs whose orphaned tasks have been told to stop
+        self._again: dict[str, str] = {}  # runs that were run again, and as which
+        self._settled: set[str] = set()  # crashed runs that were looked into
+        self._looked_for_newer = datetime.min.replace(tzinfo=UTC)
+        self._failures = 0
+        self._because = ""
+        self._trouble = ""
+
+    def live(self) -> int:
+        """Until the end; the exit status."""
+        while True:
+            try:
+                self._look()
+                for step in decide(self._seen):
+                    if isinstance(step, End):
+                        self._say(f"the end: {step.because}")
+                        return 0 if step.well else 1
+                    self._carry_out(step)
+                    if step is Do.SLEEP:
+                        self._say("asleep")
+                        return 0
+                self._failures = 0
+            except Replaced:
+                self._seen = replace(self._seen, replaced=True)
+            except Exception as error:
+                self._later(error)
+
+    def _later(self, error: Exception) -> None:
+        """What failed is tried again: nothing of it was noted as done."""
+        if not _outside(error):
+            raise error
+        pause = min(SLOWEST, 2.0**self._failures)
+        self._failures += 1
+        self._say(f"{error if isinstance(error, Problem) else f'{type(error).__name__}: {error}'}")
+        self._say(f"again in {pause:.0f} s")
+        self._told.wait(pause)
+
+    # --- look ------------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        now = datetime.now(UTC)
+        for start, child in self._children.items():
+            if (status := child.ended()) is not None:
+                self._say(f"the {child.name} has ended by itself (exit status {status})")
+                if start is Do.START_WORKER:  # it may have taken a run and started nothing
+                    self._seen = replace(self._seen, straight=False)
+        seen = self._seen
+        self._seen = replace(
+            seen,
+            now=now,
+            told_to_end=self._told.is_set(),
+            hindered=self._hindered(),
+            litestream=_state(self._children[Do.START_LITESTREAM]),
+            server=self._server_state(),
+            worker=_state(self._children[Do.START_WORKER]),
+        )
+        if self._told.is_set():
+            return
+        if not seen.holder:
+            self._look_for_predecessor()
+        elif seen.history is History.HERE and not seen.replicated:
+            folder = f"{life_folder(self._life)}/"
+            made = bool(history.keys(self._s3, self._where.bucket, folder))
+            self._seen = replace(self._seen, replicated=made)
+        elif seen.phase is Phase.LEAVE:
+            self._look_while_leaving()
+        elif self._seen.straight and self._seen.reconciled:
+            self._look_at_work()
+
+    def _hindered(self) -> str:
+        if self._where.mode == "external" or not self._folder.exists():
+            return ""
+        free = shutil.disk_usage(self._folder).free
+        return f"the disk is full ({free / 1e6:.0f} MB are free)" if free < FULL else ""
+
+    def _server_state(self) -> Program:
+        child = self._children[Do.START_SERVER]
+        if not child.runs:
+            return Program.ABSENT
+        if self._seen.server is Program.RUNNING:
+            return Program.RUNNING  # it may be slow now and then: that it runs is enough
+        try:
+            healthy = httpx.get(f"{self._where.api}/health", timeout=2).is_success
+        except httpx.HTTPError:
+            healthy = False
+        if healthy:
+            self._say("the Prefect server answers")
+        return Program.RUNNING if healthy else Program.STARTING
+
+    def _look_for_predecessor(self) -> None:
+        holder = self._journal.read().holder
+        if not holder or holder == self._where.task:
+            self._seen = replace(self._seen, predecessor="")
+            return
+        found = self._ecs.describe_tasks(cluster=self._where.cluster, tasks=[holder])["tasks"]
+        lives_on = any(task["lastStatus"] not in ("STOPPED", "DELETED") for task in found)
+        self._seen = replace(self._seen, predecessor=holder if lives_on else "")
+
+    def _look_at_work(self) -> None:
+        from deployments.server import connected
+
+        try:
+            with connected() as client:
+                looked = look(client, self._names)
+        except (Problem, httpx.HTTPError) as error:
+            # The server may have ended this moment: the next look says so.
+            self._say(f"Prefect does not say what there is to do: {error}")
+            self._seen = replace(self._seen, work=None)
+            return
+        work = Work(
+            looked.busy,
+            looked.next,
+            looked.next_run,
+            bool(self._requests.waiting()),
+            (*self._unsettled, *self._stopping),
+        )
+        self._seen = replace(self._seen, work=work, newer=self._newer())
+        self._note(
+            because=awake_because(self._seen),
+            next=looked.coming,
+            last=looked.last,
+        )
+
+    def _look_while_leaving(self) -> None:
+        work = replace(self._seen.work or Work(), requests=bool(self._requests.waiting()))
+        self._seen = replace(self._seen, work=work, newer=self._newer())
+
+    def _newer(self) -> bool:
+        """Whether the tag `live` is another image's than ours."""
+        if self._seen.newer or self._seen.now - self._looked_for_newer < _NEWER:
+            return self._seen.newer
+        self._looked_for_newer = self._seen.now
+        repository = self._where.repository.partition("/")[2]
+        found = self._ecr.describe_images(
+            repositoryName=repository, imageIds=[{"imageTag": environments.LIVE}]
+        )["imageDetails"]
+        digest = found[0]["imageDigest"] if found else self._where.digest
+        if digest != self._where.digest:
+            self._say(f"another image is live: {digest}")
+        return bool(digest != self._where.digest)
+
+    # --- carry out -------------------------------------------------------------------------------
+
+    def _carry_out(self, step: Step) -> None:
+        match step:
+            case Wait(seconds, because):
+                if because != self._because:
+                    self._say(f"awake: {because}")
+                    self._because = because
+                self._told.wait(seconds.total_seconds())
+            case SetWakeUp(at):
+                wake_up.move(self._scheduler, *self._where.wake_up, at)
+                self._seen = replace(self._seen, wake_up=at)
+                self._note(wake_up=iso(at))
+                self._say(f"the next wake-up is at {at:%Y-%m-%d %H:%M:%S} UTC")
+            case Do():
+                self._do(step)
+
+    def _do(self, step: Do) -> None:
+        if step is not Do.ATTEND:
+            self._say(step.value)
+        began = time.monotonic()
+        match step:
+            case Do.TAKE_OVER:
+                self._take_over()
+            case Do.RESTORE:
+                self._restore()
+            case Do.START_LITESTREAM | Do.START_SERVER | Do.START_WORKER:
+                self._start(step)
+            case Do.ADOPT:
+                self._journal.change(life=self._life)
+                self._s3.delete_object(Bucket=self._where.bucket, Key=FIRST_START)
+                self._seen = replace(self._seen, history=History.OURS)
+            case Do.SET_STRAIGHT:
+                self._set_straight()
+            case Do.RECONCILE:
+                self._reconcile()
+            case Do.ATTEND:
+                self._attend()
+            case Do.STOP_WORKER:
+                self._children[Do.START_WORKER].stop()
+            case Do.STOP_SERVER:
+                self._children[Do.START_SERVER].stop()
+            case Do.STOP_LITESTREAM:
+                self._children[Do.START_LITESTREAM].stop()
+            case Do.ASK_AGAIN:
+                self._ask_again()
+            case Do.LEAVE:
+                self._phase(Phase.LEAVE)
+            case Do.STAY:
+                self._phase(Phase.WORK)
+                self._seen = replace(self._seen, asked_again=False, verified=False)
+            case Do.VERIFY:
+                self._verify()
+            case Do.SLEEP:
+                self._sleep()
+        took = time.monotonic() - began
+        if took >= 0.1 and step is not Do.ATTEND:
+            self._say(f"… {took:.1f} s")
+
+    def _phase(self, phase: Phase) -> None:
+        self._seen = replace(self._seen, phase=phase)
+        self._note(doing=phase.value, since=iso(self._seen.now))
+
+    def _note(self, **changes: Any) -> None:
+        self._journal.change(**changes)
+
+    def _take_over(self) -> None:
+        found = history.keys(self._s3, self._where.bucket, LIVES)
+        known = self._journal.now
+        self._life = max((*lives(found), known.life), default=0) + 1
+        now = iso(self._seen.now)
+        self._journal.change(
+            holder=self._where.task,
+            began=now,
+            since=now,
+            doing=Phase.WAKE.value,
+            because="it wakes up",
+            trouble="",
+            image=self._where.image,
+        )
+        self._seen = replace(self._seen, holder=True)
+
+    def _replica(self, life: int) -> litestream.Replica:
+        return litestream.replica(self._s3, self._where.bucket, life_folder(life))
+
+    def _restore(self) -> None:
+        known = self._journal.now
+        found = self._replica(known.life)
+        bad = history.bring_back(self._s3, found, known, self._database, self._say)
+        if bad:
+            self._journal.change(bad=tuple(sorted({*known.bad, *bad})))
+        history.compact(self._database, self._say)
+        self._seen = replace(self._seen, history=History.HERE)
+
+    def _start(self, step: Do) -> None:
+        child = self._children[step]
+        if step is Do.START_LITESTREAM:
+            configured = self._folder / "litestream.yml"
+            configured.write_text(litestream.config(self._replica(self._life), self._database))
+            child.start(litestream.command("replicate", configured), environments.of_litestream())
+        elif step is Do.START_SERVER:
+            command = [sys.executable, "-m", "prefect", "server", "start"]
+            command += ["--host", self._where.address, "--port", str(environments.PORT)]
+            child.start(command, environments.of_server(self._where, self._database))
+        else:
+            command = [sys.executable, "-m", "prefect", "worker", "start", "--type", "ecs"]
+            command += ["--pool", environments.POOL, "--name", "nightshift"]
+            command += ["--install-policy", "never", "--no-create-pool-if-not-found"]
+            child.start(command, environments.of_worker(self._where, self._folder))
+            self._seen = replace(self._seen, asked_again=False)
+            if self._seen.phase is not Phase.WORK:
+                self._phase(Phase.WORK)
+
+    def _set_straight(self) -> None:
+        from deployments.server import connected
+        from deployments.set_straight import straightened
+
+        done = straightened(
+            self._where.cluster,
+            ecs=self._ecs,
+            grace=timedelta(),  # no worker lives that could be about to start a task
+            api="" if self._where.mode == "external" else self._where.api,
+            say=self._say,
+        )
+        self._stopping = done.stopping
+        if not self._seen.straight:
+            with connected() as client:
+                now = datetime.now(UTC)
+                decided = catch_up.decide(
+                    catch_up.look(client, environments.catch_up(self._where), now), now
+                )
+                catch_up.carry_out(client, decided, self._say)
+        self._seen = replace(self._seen, straight=True)
+
+    def _reconcile(self) -> None:
+        """What cannot be reconciled must not keep what is there already from running."""
+        from deployments.reconcile import reconciled
+
+        try:
+            wanted = environments.wanted(self._where)
+            template = environments.template(self._where)
+            reconciled(wanted, template, say=self._say)
+            self._trouble = ""
+        except Problem as problem:
+            self._say(f"NOT RECONCILED: {problem}")
+            self._trouble = str(problem)
+        self._note(trouble=self._trouble)
+        self._seen = replace(self._seen, reconciled=True)
+
+    def _attend(self) -> None:
+        """What comes up while runs go on."""
+        from deployments.server import connected
+        from deployments.set_straight import look as look_at_tasks
+
+        if self._stopping:
+            self._set_straight()
+        with connected() as client:
+            crashed = [
+                run
+                for run in again.crashed(client, self._seen.now)
+                if str(run.id) not in self._settled
+            ]
+            self._unsettled_runs(client, crashed, look_at_tasks)
+            self._requests.attend(client, self._again, self._settled)
+
+    def _unsettled_runs(self, client: Any, crashed: Any, look_at_tasks: Any) -> None:
+        if not crashed:
+            self._unsettled = ()
+            return
+        runs = {str(run.id): run for run in crashed}
+        seen = [again.seen(run) for run in crashed]
+        decided = again.decide(seen, look_at_tasks(self._ecs, self._where.cluster, seen))
+        for one in decided.again:
+            made = str(again.run_again(client, one, runs[one.run.id]))
+            self._again[one.run.id] = made
+            spot = ", on demand" if one.on_demand else ""
+            self._say(f"{one.run.name} runs again as {one.name}{spot}: {one.why}")
+        open_ = {run.id for run in seen if run.name in decided.unsettled}
+        self._settled |= runs.keys() - open_
+        self._unsettled = decided.unsettled
+
+    _unsettled: tuple[str, ...] = ()
+
+    def _ask_again(self) -> None:
+        from deployments.server import connected
+
+        with connected() as client:
+            plan_ahead(client)
+        if self._where.wake_up[1]:
+            at = wake_up.read(self._scheduler, *self._where.wake_up)
+            self._seen = replace(self._seen, wake_up=at)
+        self._seen = replace(self._seen, asked_again=True)
+
+    def _verify(self) -> None:
+        if not history.verified(self._replica(self._life), self._database):
+            self._say("the replica has not got all of it yet")
+            return
+        self._seen = replace(self._seen, verified=True)
+        history.prune(self._s3, self._where.bucket, self._journal.now)
+
+    def _sleep(self) -> None:
+        """The journal first: killed in between, ECS starts another, which arrives here again."""
+        self._journal.change(holder="", doing="asleep", since=iso(datetime.now(UTC)), because="")
+        self._ecs.update_service(
+            cluster=self._where.cluster, service=self._where.service, desiredCount=0
+        )
+
+
+def _state(child: Child) -> Program:
+    return Program.RUNNING if child.runs else Program.ABSENT
+
+
+def _outside(error: Exception) -> bool:
+    """Whether what is around us failed, and may be well again later."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    return isinstance(error, (Problem, BotoCoreError, ClientError, httpx.HTTPError, OSError))
+
+
+def scratch() -> Path:
+    return Path(os.environ.get("PREFECT_HOME") or "/tmp/prefect")  # noqa: S108 - the ECS volume

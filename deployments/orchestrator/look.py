@@ -1,0 +1,174 @@
+"""What Prefect says there is to do in our work pool."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from deployments.server import asking
+from deployments.wanted import POOL
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.objects import FlowRun
+
+SHOWN = 5  # of the next runs, and of the last
+SKIPPED = "Skipped"  # the name of the state of an overdue run that a newer one stands for
+
+
+@dataclass(frozen=True)
+class Looked:
+    busy: tuple[str, ...]  # in words
+    next: datetime | None
+    next_run: str
+    coming: tuple[dict[str, str], ...]
+    last: tuple[dict[str, str], ...]
+
+
+@dataclass
+class Names:
+    """Of deployments, as people write them; asked for once."""
+
+    _known: dict[UUID, str] = field(default_factory=dict)
+
+    def of(self, client: SyncPrefectClient, deployment: UUID | None) -> str:
+        from prefect.exceptions import ObjectNotFound
+
+        if deployment is None:
+            return "no deployment"
+        if deployment not in self._known:
+            try:
+                found = client.read_deployment(deployment)
+            except ObjectNotFound:
+                return "a deployment that is gone"
+            self._known[deployment] = f"{client.read_flow(found.flow_id).name}/{found.name}"
+        return self._known[deployment]
+
+
+def look(client: SyncPrefectClient, names: Names) -> Looked:
+    """Asks for what is busy, what comes, and what has ended, of runs of our pool alone: a subflow
+    of a run that died stays Running for ever, and must not keep anyone awake.
+    """
+    from prefect.client.schemas.objects import StateType
+    from prefect.client.schemas.sorting import FlowRunSort
+
+    with asking("what there is to do"):
+        busy = runs(
+            client,
+            [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING],
+            FlowRunSort.START_TIME_ASC,
+            limit=20,
+        )
+        coming = runs(
+            client,
+            [StateType.SCHEDULED],
+            FlowRunSort.NEXT_SCHEDULED_START_TIME_ASC,
+            limit=SHOWN,
+        )
+        if coming and _standing_still(client):
+            coming = []
+        ended = [StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.CANCELLED]
+        last = runs(client, ended, FlowRunSort.END_TIME_DESC, limit=2 * SHOWN)
+        times = [run.next_scheduled_start_time for run in coming if run.next_scheduled_start_time]
+        return Looked(
+            busy=tuple(f"{run.name} of {names.of(client, run.deployment_id)}" for run in busy),
+            next=min(times, default=None),
+            next_run=f"{coming[0].name} of {names.of(client, coming[0].deployment_id)}"
+            if coming
+            else "",
+            coming=tuple(_coming(client, names, run) for run in coming),
+            last=tuple(
+                _ended(client, names, run)
+                for run in last
+                if run.state and run.state.name != SKIPPED
+            )[:SHOWN],
+        )
+
+
+def runs(
+    client: SyncPrefectClient,
+    types: Sequence[Any],
+    sort: Any,
+    *,
+    limit: int,
+    offset: int = 0,
+    **more: Any,
+) -> list[FlowRun]:
+    """Of our work pool, in these states."""
+    from prefect.client.schemas.filters import (
+        FlowRunFilter,
+        FlowRunFilterState,
+        FlowRunFilterStateType,
+        WorkPoolFilter,
+        WorkPoolFilterName,
+    )
+
+    state = FlowRunFilterState(type=FlowRunFilterStateType(any_=list(types)))
+    return client.read_flow_runs(
+        flow_run_filter=FlowRunFilter(state=state, **more),
+        work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[POOL])),
+        sort=sort,
+        limit=limit,
+        offset=offset,
+    )
+
+
+def _standing_still(client: SyncPrefectClient) -> bool:
+    """A paused pool starts nothing, however much is due: there is nothing to stay awake for."""
+    from prefect.exceptions import ObjectNotFound
+
+    try:
+        return client.read_work_pool(POOL).is_paused
+    except ObjectNotFound:
+        return False
+
+
+def _coming(client: SyncPrefectClient, names: Names, run: FlowRun) -> dict[str, str]:
+    return {
+        "deployment": names.of(client, run.deployment_id),
+        "run": run.name,
+        "at": iso(run.next_scheduled_start_time),
+    }
+
+
+def _ended(client: SyncPrefectClient, names: Names, run: FlowRun) -> dict[str, str]:
+    assert run.state is not None  # it was asked for by its state
+    return {
+        "deployment": names.of(client, run.deployment_id),
+        "run": run.name,
+        "id": str(run.id),
+        "state": run.state.name or "",
+        "type": run.state.type.value,
+        "at": iso(run.end_time or run.state.timestamp),
+        "message": (run.state.message or "")[:500],
+    }
+
+
+def iso(time: datetime | None) -> str:
+    """As the journal has times: UTC, to the second."""
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if time else ""
+
+
+def plan_ahead(client: SyncPrefectClient) -> None:
+    """Has the server make the next scheduled runs now: otherwise it may be a minute behind, and the
+    next run is what the wake-up is set by. Those that are there already are not made twice.
+    """
+    from prefect.client.schemas.filters import (
+        WorkPoolFilter,
+        WorkPoolFilterName,
+    )
+
+    with asking("to make the next scheduled runs"):
+        for deployment in client.read_deployments(
+            work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[POOL])), limit=200
+        ):
+            if not deployment.paused and any(one.active for one in deployment.schedules):
+                client.request(
+                    "POST",
+                    "/deployments/{id}/schedule",
+                    path_params={"id": deployment.id},
+                    json={},
+                )
