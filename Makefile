@@ -8,7 +8,7 @@ SAMPLE := build/sample-bill
 OUT ?= reports
 
 .DEFAULT_GOAL := help
-.PHONY: help run sample test check format bench evaluate ui deployments image local synth diff deploy destroy access audit picture lock clean
+.PHONY: help run sample test check format bench evaluate deployments image local status wake trigger logs ui synth diff deploy destroy access audit picture lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -53,8 +53,25 @@ image: .venv/infra ## build the image of flows and orchestrator with Docker or p
 local: .venv/dev $(SAMPLE)/.made ## the production path on this machine, until Ctrl-C: [ARGS="--bill FOLDER --engine processes …"]
 	@$(BIN)/python -m infra.local $(ARGS)
 
-ui: .venv/run ## the Prefect UI over the runs on this machine
-	@DO_NOT_TRACK=1 PREFECT_SERVER_ANALYTICS_ENABLED=false $(BIN)/prefect server start
+# --- an installation, in AWS or in the local cloud (. build/local/env): NIGHTSHIFT_STACK or STACK=… says which ---------
+
+status: .venv/run ## asleep or awake and why, the next wake-up, the next runs and the last: [STACK=nightshift-prod]
+	@$(OPERATE) status $(STACKED)
+
+wake: .venv/run ## wake the orchestrator, and wait until it works: [NEW=1: it may begin without a history]
+	@$(OPERATE) wake $(STACKED) $(if $(NEW),--new)
+
+trigger: .venv/run ## run a deployment now, to its end: DEPLOYMENT=flow/name [PARAM="period=2026-11 top=5"] [FOLLOW=0]
+	@$(OPERATE) trigger $(STACKED) "$(DEPLOYMENT)" $(foreach pair,$(PARAM),--parameter '$(pair)') $(if $(filter 0,$(FOLLOW)),--no-follow)
+
+logs: .venv/run ## what a run has written, by default the newest: [RUN=name or id] [FOLLOW=1]
+	@$(OPERATE) logs $(STACKED) $(if $(RUN),"$(RUN)") $(if $(filter-out 0,$(FOLLOW)),--follow)
+
+ui: .venv/run ## the Prefect UI over this machine's runs; with NIGHTSHIFT_STACK or STACK=… over its history: [LIVE=1] [LOCAL=1] [PORT=4200]
+	@$(OPERATE) ui $(STACKED) $(if $(LIVE),--live) $(if $(LOCAL),--local) $(if $(PORT),--port $(PORT))
+
+OPERATE := $(BIN)/python -m deployments.operate
+STACKED = $(if $(STACK),--stack "$(STACK)")
 
 # --- the cloud: infra/settings.toml says which, SET="stage=dev spot=false" what to use instead ------------------------
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import secrets
 import subprocess
 import sys
 import threading
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -25,48 +23,158 @@ from infra.local.fargate.containers import Containers
 from infra.local.fargate.processes import Processes
 from infra.local.fargate.runtime import Runtime
 from infra.local.fargate.task import Task
+from infra.local.pipeline import Pipeline, pipeline
 from infra.local.prefect import Api, Server, Worker, base_environment, server, worker
 from infra.local.process import port
 from infra.local.schedules import Scheduler
-from infra.names import LIVE, SERVICE, Names
+from infra.names import SERVICE, Names
 
 Say = Callable[[str], None]
 
-_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+_PORT = 4200  # of an orchestrator's API, at its task's own address
+_GROUP = f"service:{SERVICE}"
+_JOURNAL = "prefect/orchestrator.json"
+_FIRST_START = "prefect/first-start"
 
 
 @dataclass
 class Cloud:
-    """One that runs."""
+    """One that runs.
+
+    Either its orchestrator is the template's own ECS service, which sleeps and wakes, or this
+    machine's own server and worker stand for it: `stand_in`.
+    """
 
     aws: LocalAws
     fargate: Fargate
     scheduler: Scheduler
-    server: Server
-    worker: Worker
+    pipeline: Pipeline
     names: Names
     outputs: Outputs
     image: str  # REPOSITORY@sha256:…
     folder: Path
     project: Path
+    auth: str  # of the Prefect API: 'name:password'
+    stand_in: tuple[Server, Worker] | None = None
+
+    @property
+    def server(self) -> Server:
+        """This machine's own. Raises Problem if the orchestrator is an ECS service."""
+        return self._stand_in()[0]
+
+    @property
+    def worker(self) -> Worker:
+        """The same."""
+        return self._stand_in()[1]
+
+    def _stand_in(self) -> tuple[Server, Worker]:
+        if self.stand_in is None:
+            raise Problem(
+                "nothing stands for the orchestrator here: it is an ECS service",
+                fix="ask for its task: Cloud.orchestrator",
+            )
+        return self.stand_in
+
+    @property
+    def orchestrator(self) -> Task | None:
+        """The task of the service that lives, from its request until it has ended; None asleep."""
+        return next((task for task in reversed(self.lives()) if not task.ended.is_set()), None)
+
+    def lives(self) -> list[Task]:
+        """All tasks that the service has had, the first first."""
+        return [task for task in self.fargate.tasks() if task.planned.group == _GROUP]
+
+    def awake_seconds(self) -> float:
+        """How long all of them together have run, as Fargate bills it."""
+        return sum(task.seconds() for task in self.lives())
+
+    @property
+    def awake(self) -> Api | None:
+        """The API of who is awake; it may not answer yet. None while the orchestrator sleeps, or
+        has not got so far.
+        """
+        if self.stand_in is not None:
+            return self.stand_in[0].api
+        task = self.orchestrator
+        if task is None or task.last_status != "RUNNING":
+            return None
+        return Api(f"http://{task.address}:{_PORT}/api", self.auth)
 
     @property
     def api(self) -> Api:
-        return self.server.api
+        """The same. Raises Problem instead of None."""
+        if (api := self.awake) is None:
+            task = self.orchestrator
+            raise Problem(
+                "the orchestrator sleeps" if task is None else "the orchestrator does not run",
+                where={"service": SERVICE, **({"status": task.last_status} if task else {})},
+                fix="wake it: make wake",
+            )
+        return api
 
     @property
     def bucket(self) -> str:
+        """Of the data."""
         return self.outputs.values["DataBucket"]
 
+    @property
+    def state_bucket(self) -> str:
+        return self.outputs.values["StateBucket"]
+
+    def journal(self) -> dict[str, Any]:
+        """What the orchestrator says about itself; {} before it has said anything."""
+        s3: Any = self.aws.client("s3")
+        try:
+            answer = s3.get_object(Bucket=self.state_bucket, Key=_JOURNAL)
+        except s3.exceptions.NoSuchKey:
+            return {}
+        found: dict[str, Any] = json.loads(answer["Body"].read())
+        return found
+
+    def begin_history(self) -> None:
+        """Says that a start without any history is meant, as `make deploy` does the first time."""
+        self.aws.client("s3").put_object(Bucket=self.state_bucket, Key=_FIRST_START, Body=b"")
+
+    def wake(self) -> None:
+        """Sets the service's desired count to 1. It is lost if the orchestrator just sets it to 0:
+        then do it again.
+        """
+        self.pipeline.wake()
+
+    def release(self, project: Path | None = None) -> str:
+        """What the pipeline does after a push: the image built from this folder, `live`, and the
+        orchestrator woken or replaced. The image: REPOSITORY@sha256:…
+        """
+        self.image = self.pipeline.register(self.pipeline.push(project or self.project))
+        self.pipeline.wake()
+        return self.image
+
+    def deploy(self, context: Mapping[str, str] | None = None) -> None:
+        """What `make deploy` does later: both stacks updated from this folder's templates, with
+        these settings instead of infra/settings.toml's.
+        """
+        templates = installation.synthesise(self.project, context, first=False)
+        installation.update(self.aws, templates, self.names)
+        self.outputs = outputs(self.names.installation, self.aws.client("cloudformation"))
+
     def environment(self) -> dict[str, str]:
-        """What makes AWS's and Prefect's own tools come here, as the person who deploys."""
-        return {
+        """What makes AWS's own tools come here as the person who deploys, and Prefect's if there is
+        an API awake.
+        """
+        found = {
             **self.aws.environment(),
-            **self.api.environment(),
             "NIGHTSHIFT_DATA_BUCKET": self.bucket,
             "NIGHTSHIFT_STACK": self.names.installation,
             "NIGHTSHIFT_IMAGE": self.image,
             "NO_PROXY": "127.0.0.1,localhost",
+        }
+        if (api := self.awake) is None:
+            return found
+        host = api.ui.removeprefix("http://").partition(":")[0]
+        return {
+            **found,
+            **api.environment(),
+            "NO_PROXY": ",".join(dict.fromkeys(("127.0.0.1", "localhost", host))),
         }
 
     def reconcile(self) -> str:
@@ -89,12 +197,17 @@ def local_cloud(
     aws_port: int = 0,
     prefect_port: int = 0,
     tag: str = "localhost/nightshift:local",
+    orchestrator: bool = False,
     say: Say = lambda _: None,
     said: Callable[[Task, str], None] = lambda _task, _line: None,
 ) -> Iterator[Cloud]:
     """A new one of the project (a checkout), with what it keeps below `folder`, until the context
     ends. `bill`: a folder that is put where AWS would export the bill to. `tag`: what the image is
     called that is built.
+
+    `orchestrator`: it runs as the template's own service, and is woken once, as after the first
+    push; does not wait for it. Otherwise its service is held, and this machine's own server (at
+    `prefect_port`) and worker stand for it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     chosen = installation.settings(context)
@@ -103,49 +216,48 @@ def local_cloud(
     with ExitStack() as stack:
         aws = stack.enter_context(local_aws(port(aws_port), region=chosen.region))
         say(f"AWS at {aws.url}")
-        prefect = stack.enter_context(server(folder, auth, prefect_port))
+        # Both take a while, and need nobody.
+        prefect = None if orchestrator else stack.enter_context(server(folder, auth, prefect_port))
         templates = _Meanwhile(lambda: installation.synthesise(project, context))
+        line = stack.enter_context(pipeline(aws, names, folder, engine, tag, say))
         host = f"{names.account}.dkr.ecr.{chosen.region}.amazonaws.com"
         runtime: Runtime
         if engine is None:
             runtime = Processes(project)
-            digest, manifest = _no_image(project)
         else:
-            from infra.local import image as images
-            from infra.local.registry import registry
-
-            where = stack.enter_context(registry(folder / "registry", engine=engine))
-            runtime = Containers(engine, {host: where.host_port})
-            say("building the image …")
-            revision = images.revision(project)
-            built = images.build(engine, project, revision=revision, tag=tag, say=say)
-            digest = images.push(engine, where, built, names.installation, [revision, LIVE])
-            pulled = f"{where.host_port}/{names.installation}@{digest}"  # a name that tasks leave
-            stack.callback(engine.run, "rmi", pulled, check=False)
-            manifest = _manifest(where.host_port, names.installation, digest)
-        image = f"{host}/{names.installation}@{digest}"
+            runtime = Containers(engine, {host: line.host_port})
+        pushed = line.push(project)
         installation.deploy(aws, templates.result(), names, auth)
         say(f"{names.installation} is deployed from its own templates")
-        _register(aws, names.installation, digest, manifest)
+        image = line.register(pushed)
         found = outputs(names.installation, aws.client("cloudformation"))
         if bill is not None:
             count = _upload(aws, bill, found.values["DataBucket"], "bills/")
             say(f"{count} files of a bill in s3://{found.values['DataBucket']}/bills/")
         fargate = stack.enter_context(local_fargate(aws, runtime, say=say, said=said))
-        fargate.held.add(SERVICE)  # this machine's own server and worker stand for it
+        if prefect is not None:
+            fargate.held.add(SERVICE)  # this machine's own server and worker stand for it
         scheduler = stack.enter_context(Scheduler(aws, say=say))
-        prefect.wait()
-        say(f"Prefect at {prefect.api.ui}")
-        reconciled = _deployments(project, aws, names, prefect.api, "reconcile", "--image", image)
-        for line in reconciled.splitlines():
-            say(line)
-        queue = found.values["TaskQueueName"]
-        started = stack.enter_context(
-            worker(folder, prefect.api, _as_orchestrator(aws, names), queue)
-        )
-        yield Cloud(
-            *(aws, fargate, scheduler, prefect, started, names, found, image, folder, project)
-        )
+        cloud = Cloud(*(aws, fargate, scheduler, line, names, found, image, folder, project, auth))
+        if prefect is None:
+            cloud.begin_history()
+            cloud.wake()
+        else:
+            cloud.stand_in = (prefect, _worker_of(prefect, cloud, stack, say))
+        yield cloud
+
+
+def _worker_of(prefect: Server, cloud: Cloud, stack: ExitStack, say: Say) -> Worker:
+    """The stand-in's, once its server has the deployments."""
+    prefect.wait()
+    say(f"Prefect at {prefect.api.ui}")
+    arguments = ("reconcile", "--image", cloud.image)
+    reconciled = _deployments(cloud.project, cloud.aws, cloud.names, prefect.api, *arguments)
+    for line in reconciled.splitlines():
+        say(line)
+    queue = cloud.outputs.values["TaskQueueName"]
+    as_orchestrator = _as_orchestrator(cloud.aws, cloud.names)
+    return stack.enter_context(worker(cloud.folder, prefect.api, as_orchestrator, queue))
 
 
 class _Meanwhile:
@@ -197,32 +309,6 @@ def _deployments(project: Path, aws: LocalAws, names: Names, api: Api, *argument
             fix="mend what it names",
         )
     return done.stdout.strip()
-
-
-def _register(aws: LocalAws, repository: str, digest: str, manifest: str) -> None:
-    """ECR knows of the image what its registry has; the registry itself is another program."""
-    for tag in ("local", LIVE):
-        aws.client("ecr").put_image(
-            repositoryName=repository,
-            imageManifest=manifest,
-            imageManifestMediaType=_MANIFEST,
-            imageDigest=digest,
-            imageTag=tag,
-        )
-
-
-def _manifest(host_port: str, repository: str, digest: str) -> str:
-    request = urllib.request.Request(
-        f"http://{host_port}/v2/{repository}/manifests/{digest}", headers={"Accept": _MANIFEST}
-    )
-    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
-        return str(answer.read().decode())
-
-
-def _no_image(project: Path) -> tuple[str, str]:
-    """Of a folder, a digest and a manifest: without an engine there is nothing else."""
-    digest = hashlib.sha256(str(project).encode()).hexdigest()
-    return f"sha256:{digest}", json.dumps({"schemaVersion": 2, "mediaType": _MANIFEST})
 
 
 def _upload(aws: LocalAws, folder: Path, bucket: str, prefix: str) -> int:

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from flows.problem import Problem
 from infra.local.aws import ACCOUNT, LocalAws
@@ -24,9 +25,13 @@ def settings(context: Mapping[str, str] | None = None) -> Settings:
     return load({"stage": STAGE, **(context or {})})
 
 
-def synthesise(project: Path, context: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Each stack's template, as `cdk synth` writes it. Raises Problem with what CDK says."""
-    given = {"stage": STAGE, "first": "true", **(context or {})}
+def synthesise(
+    project: Path, context: Mapping[str, str] | None = None, *, first: bool = True
+) -> dict[str, str]:
+    """Each stack's template, as `cdk synth` writes it; `first`: of the first deployment. Raises
+    Problem with what CDK says.
+    """
+    given = {"stage": STAGE, **({"first": "true"} if first else {}), **(context or {})}
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
             [sys.executable, "-m", "infra.app"],
@@ -60,21 +65,43 @@ def deploy(aws: LocalAws, templates: Mapping[str, str], names: Names, secret: st
             TemplateBody=templates[stack],
             Capabilities=["CAPABILITY_NAMED_IAM"],
         )
-        found = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
-        if found["StackStatus"] != "CREATE_COMPLETE":
-            events = cloudformation.describe_stack_events(StackName=stack)["StackEvents"]
-            why = [e["ResourceStatusReason"] for e in events if e.get("ResourceStatusReason")]
-            raise Problem(
-                f"the stack {stack} cannot be created",
-                detail="; ".join(why[-3:]),
-                fix="mend the template",
-            )
+        _completed(cloudformation, stack, "CREATE_COMPLETE")
     aws.client("ssm").put_parameter(
         Name=names.secret,
         Description="Who may use this installation's Prefect API.",
         Type="SecureString",
         Value=secret,
     )
+
+
+def update(aws: LocalAws, templates: Mapping[str, str], names: Names) -> None:
+    """As `make deploy` does later. Raises Problem if a stack cannot be updated."""
+    cloudformation = aws.client("cloudformation")
+    for stack in (names.identity_stack, names.installation):
+        try:
+            cloudformation.update_stack(
+                StackName=stack,
+                TemplateBody=templates[stack],
+                Capabilities=["CAPABILITY_NAMED_IAM"],
+            )
+        except cloudformation.exceptions.ClientError as error:
+            if "No updates are to be performed" not in str(error):
+                raise
+            continue
+        _completed(cloudformation, stack, "UPDATE_COMPLETE")
+
+
+def _completed(cloudformation: Any, stack: str, status: str) -> None:
+    found = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
+    if found["StackStatus"] != status:
+        events = cloudformation.describe_stack_events(StackName=stack)["StackEvents"]
+        why = [e["ResourceStatusReason"] for e in events if e.get("ResourceStatusReason")]
+        raise Problem(
+            f"the stack {stack} cannot be {status.partition('_')[0].lower()}d",
+            where={"status": found["StackStatus"]},
+            detail="; ".join(why[-3:]),
+            fix="mend the template",
+        )
 
 
 def names(of: Settings) -> Names:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from flows.problem import Problem
 from infra.local.prefect import Api
 
 _EVERY = 1.0  # seconds
@@ -15,16 +16,20 @@ Told = Callable[[str], None]
 
 
 class Runs:
-    """Tells of each new state of each run, once."""
+    """Tells of each new state of each run, once. `api` gives the API of who is awake: it is at
+    another address after each sleep, and knows the same runs.
+    """
 
-    def __init__(self, api: Api, say: Told, completed: Callable[[], None]) -> None:
-        self._api = api
+    def __init__(self, api: Callable[[], Api], say: Told, completed: Callable[[], None]) -> None:
+        self._awake = api
         self._say = say
         self._completed = completed
         self._states: dict[str, str] = {}  # run id: state id
         self._names: dict[str, str] = {}  # deployment id: 'cost-report/daily'
 
     def look(self) -> None:
+        """Raises Problem if nobody is awake, OSError if it does not answer."""
+        self._api = self._awake()
         runs = self._api(
             "/flow_runs/filter",
             {
@@ -58,14 +63,16 @@ def _state(state: dict[str, Any]) -> str:
 
 
 @contextmanager
-def told(api: Api, say: Told, completed: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Tells of the runs until the context ends."""
+def told(
+    api: Callable[[], Api], say: Told, completed: Callable[[], None] = lambda: None
+) -> Iterator[None]:
+    """Tells of the runs until the context ends; silent while there is no API (Problem)."""
     runs = Runs(api, say, completed)
     end = threading.Event()
 
     def watch() -> None:
         while not end.wait(_EVERY):
-            with suppress(OSError):  # the server is away, and comes back
+            with suppress(OSError, Problem):  # the server is away, and comes back
                 runs.look()
 
     thread = threading.Thread(target=watch, name="runs", daemon=True)

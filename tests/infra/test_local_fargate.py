@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import socket
 import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Iterator
 from datetime import timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
+from flows.problem import Problem
 from infra.local.aws import ACCOUNT
 from infra.local.engine import Engine
 from infra.local.fargate.containers import Containers
 from infra.local.fargate.processes import Processes
 from infra.local.fargate.runtime import Runtime
+from infra.local.fargate.task import NETWORK, addresses
+from infra.local.programs import inside, kill_program, program
 from infra.local.valid import check_shape, validated
 from tests.infra.fargate_cloud import (
     CLUSTER,
@@ -72,6 +78,7 @@ def here(kind: str, image: str, engine: Engine | None) -> Iterator[Cloud]:
     assert not findings, "\n".join(map(str, findings))
 
 
+DOCKER = "application/vnd.docker.distribution"
 ONLY_CONTAINERS = pytest.mark.parametrize("kind", ["podman"], indirect=True, scope="module")
 
 
@@ -189,6 +196,10 @@ def test_metadata(here: Cloud, kind: str) -> None:
         said = task[name[0].upper() + name[1:]]
         assert said.startswith(described[name].strftime("%Y-%m-%dT%H:%M:%S"))
     assert task["Containers"] == [container]
+    (network,) = container["Networks"]
+    assert network["NetworkMode"] == "awsvpc"
+    (address_of_its_own,) = network["IPv4Addresses"]
+    assert address_of_its_own in str(described["attachments"][0]["details"])
     assert (container["KnownStatus"], container["LogDriver"]) == ("RUNNING", "awslogs")
     if kind == "podman":
 
@@ -203,6 +214,95 @@ def test_metadata(here: Cloud, kind: str) -> None:
         ask(f"{address}/nothing")
     here.fargate.kill(here.fargate.task(arn))
     here.end(arn)
+
+
+SERVES = """
+import http.server, json, os, urllib.request
+task = json.load(urllib.request.urlopen(os.environ["ECS_CONTAINER_METADATA_URI_V4"] + "/task"))
+(address,) = task["Containers"][0]["Networks"][0]["IPv4Addresses"]
+server = http.server.HTTPServer((address, 4200), http.server.SimpleHTTPRequestHandler)
+print("PROXIES=" + " ".join(name for name in os.environ if "proxy" in name.lower()), flush=True)
+print("ADDRESS=" + address, flush=True)
+server.serve_forever()
+"""
+
+
+def test_each_has_an_address_of_its_own(here: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two that listen at the same port; a machine behind a proxy tells them nothing of it."""
+    for name in ("http_proxy", "HTTPS_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "127.0.0.1")
+    family = here.define("", command=["python3", "-c", SERVES])
+    first, second = here.start(family), here.start(family)
+    here.up(first, second)
+    found = {}
+    for arn in (first, second):
+        until(lambda arn=arn: "ADDRESS" in variables(here.lines[arn]), "it listens")  # type: ignore[misc]
+        said = variables(here.lines[arn])
+        assert said["PROXIES"] == ""
+        task = here.describe(arn)
+        (attached,) = task["attachments"]
+        details = {each["name"]: each["value"] for each in attached["details"]}
+        assert attached["status"] == "ATTACHED"
+        assert details["subnetId"] == here.network["awsvpcConfiguration"]["subnets"][0]
+        assert details["networkInterfaceId"].startswith("eni-")
+        assert details["privateIPv4Address"] == said["ADDRESS"]
+        assert task["containers"][0]["networkInterfaces"] == [
+            {"attachmentId": attached["id"], "privateIpv4Address": said["ADDRESS"]}
+        ]
+        found[arn] = ip_address(said["ADDRESS"])
+        assert found[arn] in NETWORK
+        assert listens(said["ADDRESS"])
+    assert found[first] != found[second]
+    here.fargate.kill(here.fargate.task(first))
+    here.end(first)
+    assert not listens(str(found[first]))
+    assert listens(str(found[second]))
+    here.fargate.kill(here.fargate.task(second))
+    here.end(second)
+
+
+PROGRAMS = """
+import subprocess, time
+def start(*command):
+    return subprocess.Popen(command, executable="/bin/sleep", env={})
+first, second = start("litestream", "1000"), start("litestream-of-another", "1001")
+print("up", flush=True)
+print("LITESTREAM=", first.wait(), sep="", flush=True)
+print("OTHER=", second.poll(), sep="", flush=True)
+"""
+
+
+def test_a_program_is_killed_inside_one(here: Cloud) -> None:
+    """Also one that has nothing of the task in its environment; the same of another task stays."""
+    family = here.define("", command=["python3", "-c", PROGRAMS])
+    arns = [here.start(family), here.start(family)]
+    here.up(*arns)
+    first, second = (here.fargate.task(arn) for arn in arns)
+    (found,) = program(first, "litestream")
+    assert found.line == "litestream 1000"
+    (other,) = program(second, "litestream")
+    with pytest.raises(Problem, match="the task has no worker"):
+        kill_program(first, "worker")
+    assert kill_program(first, "litestream") == [found.pid]
+    here.end(arns[0])
+    said = variables(here.lines[arns[0]])
+    assert (said["LITESTREAM"], said["OTHER"]) == ("-9", "None")
+    assert inside(first) == []
+    assert program(second, "litestream") == [other]
+    here.fargate.kill(second)
+    here.end(arns[1])
+
+
+def listens(address: str) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex((address, 4200)) == 0
+
+
+def test_no_address_is_given_twice() -> None:
+    found = list(itertools.islice(addresses(NETWORK.num_addresses - 300), 1000))
+    assert len(set(found)) == 1000
+    assert all(ip_address(each) in NETWORK for each in found)
+    assert not [each for each in found if each.endswith((".0", ".255"))]
 
 
 # --- its life ------------------------------------------------------------------------------------
@@ -304,6 +404,25 @@ def test_an_image_that_does_not_exist(here: Cloud) -> None:
         assert task["stoppedReason"].startswith("CannotPullContainerError")
 
 
+def test_a_tag_is_pulled_by_the_digest_that_it_has(here: Cloud, kind: str) -> None:
+    registry = f"{ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com"
+    digest = f"sha256:{'1' * 64}"
+    manifest = {"schemaVersion": 2, "mediaType": f"{DOCKER}.manifest.v2+json"}
+    here.aws.client("ecr").put_image(
+        repositoryName="repository",
+        imageManifest=json.dumps(manifest),
+        imageDigest=digest,
+        imageTag="live",
+    )
+    task, _ = here.run("exit 0", image=f"{registry}/repository:live")
+    (container,) = task["containers"]
+    assert container["image"] == f"{registry}/repository:live"
+    if kind == "processes":
+        assert container["imageDigest"] == digest
+    else:  # there is no registry
+        assert f"{registry}/repository@{digest}" in task["stoppedReason"]
+
+
 @ONLY_CONTAINERS
 def test_an_image_that_the_engine_does_not_find(here: Cloud) -> None:
     task, _ = here.run("", image="127.0.0.1:9/none:latest")  # nothing listens there
@@ -339,9 +458,11 @@ def test_out_of_memory(here: Cloud) -> None:
 
 
 @ONLY_CONTAINERS
-def test_what_can_be_written(here: Cloud, engine: Engine, image: str) -> None:
+def test_what_can_be_written(
+    here: Cloud, engine: Engine, image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     name = f"localhost/nightshift-test-{uuid.uuid4().hex[:8]}"
-    engine.run("build", "--tag", name, "-", input=f"FROM {image}\nVOLUME /tmp\n")
+    engine.run("build", "--tag", name, "-", input=f"FROM {image}\nVOLUME /tmp\nUSER 10001\n")
     try:
         volumes = [
             {"sourceVolume": "empty", "containerPath": "/data"},
@@ -353,12 +474,23 @@ def test_what_can_be_written(here: Cloud, engine: Engine, image: str) -> None:
             readonlyRootFilesystem=True,
             mountPoints=volumes,
         )
+        with monkeypatch.context() as patch:
+            patch.setattr(here.fargate, "scratch_mb", lambda _: 2)
+            full, said = here.run(
+                "stat -c %u:%a /tmp; id -u; head -c 1900000 /dev/zero >/tmp/x && echo written;"
+                "head -c 1900000 /dev/zero >/tmp/y",
+                image=name,
+                readonlyRootFilesystem=True,
+                mountPoints=volumes,
+            )
     finally:
         engine.run("rmi", name)
-    of_the_task = f"name=nightshift-{task['taskArn'].split('/')[-1]}"
-    assert engine.run("volume", "ls", "--quiet", "--filter", of_the_task).stdout == ""
+    assert (said[:3], full["containers"][0]["exitCode"]) == (["0:1777", "10001", "written"], 1)
+    assert "No space left on device" in said[3]
     assert lines[:3] == ["0:755", "0:1777", "written"]
     assert "Read-only file system" in lines[3]
+    of_the_task = f"name=nightshift-{task['taskArn'].split('/')[-1]}"
+    assert engine.run("volume", "ls", "--quiet", "--filter", of_the_task).stdout == ""
 
 
 # --- the API -------------------------------------------------------------------------------------

@@ -141,6 +141,13 @@ def test_pauses_grow_with_each_failure_to_start() -> None:
     assert pause_after(tasks)[0] == NOW + timedelta(minutes=7)
 
 
+def test_one_that_is_about_to_end_has_failed_already() -> None:
+    task = ended("TaskFailedToStart")
+    del task.times["stoppedAt"]
+    last, pause = pause_after([task])
+    assert (last is not None, pause) == (True, timedelta(seconds=2))
+
+
 def test_what_ran_and_crashed_is_started_again_at_once() -> None:
     crashed = ended("EssentialContainerExited", ran=True)
     assert pause_after([ended("TaskFailedToStart"), crashed]) == (None, timedelta())

@@ -105,13 +105,15 @@ class Containers:
         """
         declared = json.loads(self._inspect("image", image, "{{json .Config.Volumes}}") or "null")
         for number, path in enumerate(container.volumes):
-            yield "--volume"
-            if path in (declared or {}):  # the engine copies what the image has there, and its mode
-                yield f"{container.name}-{number}:{path}"
-            else:
+            if path not in (declared or {}):
                 made = folder / str(number)
                 made.mkdir(mode=0o755)
-                yield f"{made}:{path}"
+                yield from ("--volume", f"{made}:{path}")
+            elif container.scratch_mb:
+                options = f"rw,exec,mode=1777,size={container.scratch_mb}m"
+                yield from ("--tmpfs", f"{path}:{options}")
+            else:  # the engine copies what the image has there, and its mode
+                yield from ("--volume", f"{container.name}-{number}:{path}")
 
     def _inspect(self, kind: str, name: str, what: str) -> str:
         return self._engine.run(kind, "inspect", "--format", what, name, check=False).stdout.strip()

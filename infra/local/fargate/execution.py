@@ -20,11 +20,13 @@ class NotStarted(Exception):
     """The task ends before its container runs; the text is its stoppedReason."""
 
 
-def may_pull(client: Client, image: str) -> None:
-    """Asks the registry's API as ECS does. The layers themselves come from the local registry."""
+def may_pull(client: Client, image: str) -> str:
+    """Asks the registry's API as ECS does; the image's name by its digest, where the registry tells
+    it. The layers themselves come from the local registry.
+    """
     host, _, path = image.partition("/")
     if ".dkr.ecr." not in host:
-        return
+        return image
     name, _, digest = path.partition("@")
     repository, _, tag = name.partition(":")
     ecr = client("ecr")
@@ -40,6 +42,7 @@ def may_pull(client: Client, image: str) -> None:
         ecr.get_download_url_for_layer(repositoryName=repository, layerDigest=_A_LAYER)
     except ClientError as error:
         raise NotStarted(cannot_pull(image, error)) from error
+    return f"{host}/{repository}@{found['images'][0]['imageId']['imageDigest']}"
 
 
 def cannot_pull(image: str, why: object) -> str:

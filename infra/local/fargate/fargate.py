@@ -21,7 +21,7 @@ from infra.local.fargate.metadata import endpoint, metadata
 from infra.local.fargate.request import Json, Planned, Refused, planned
 from infra.local.fargate.runtime import Runtime
 from infra.local.fargate.services import ServiceTask, decide
-from infra.local.fargate.task import Task
+from infra.local.fargate.task import Task, addresses
 from infra.local.iam import NotTrusted, assume
 
 _CREDENTIALS_LAST = timedelta(hours=6)
@@ -43,11 +43,14 @@ class Fargate:
         self._closed = threading.Event()
         self._arn = f"arn:aws:ecs:{aws.region}:{ACCOUNT}"
         self._endpoint = ""
+        self._addresses = addresses()
         self._keys: dict[str, tuple[Task, dict[str, str]]] = {}  # a secret path: credentials
         self._waiting: dict[str, float] = {}  # services that could not start a task: until when
         self.held: set[str] = set()  # services that something else stands for: none is started
         self.refuse_capacity: Callable[[Planned], bool] = lambda _: False  # RunTask: a failure
         self.no_machine: Callable[[Planned], bool] = lambda _: False  # accepted, never placed
+        # A disk that is nearly full: MiB of the volumes that a container's image declares.
+        self.scratch_mb: Callable[[Planned], int | None] = lambda _: None
         self.runtime = runtime
         self._place = Place(
             runtime=runtime,
@@ -56,6 +59,7 @@ class Fargate:
             changed=self._changed,
             said=said,
             capacity=lambda wanted: not self.no_machine(wanted),
+            scratch_mb=lambda wanted: self.scratch_mb(wanted),
         )
 
     # --- what ECS's API asks ----------------------------------------------------------------------
@@ -178,7 +182,9 @@ class Fargate:
         return wanted
 
     def _begin(self, wanted: Planned, deployment: str = "") -> Task:
-        task = Task(wanted, self._aws.region, ACCOUNT, deployment)
+        with self._lock:
+            address = next(self._addresses)
+        task = Task(wanted, self._aws.region, ACCOUNT, deployment, address)
         for role in filter(None, (wanted.task_role, wanted.execution_role)):
             try:
                 self._credentials(role, task)
@@ -351,9 +357,10 @@ def pause_after(own: Sequence[Task]) -> tuple[datetime | None, timedelta]:
     for task in reversed(own):
         if "startedAt" in task.times:
             break
-        # One that was told to stop before it could run has not failed.
-        if "stoppedAt" in task.times and task.stop_code == "TaskFailedToStart":
-            failed.append(task.times["stoppedAt"])
+        # One that was told to stop before it could run has not failed. One that is still on its way
+        # to its end has.
+        if task.stop_code == "TaskFailedToStart":
+            failed.append(task.times.get("stoppedAt") or datetime.now(UTC))
     if not failed:
         return None, timedelta()
     return max(failed), timedelta(seconds=min(2.0 ** len(failed), 60))

@@ -31,6 +31,7 @@ class Place:
     changed: Callable[[Task], None]  # a state change, for EventBridge
     said: Callable[[Task, str], None]  # a line of the container's
     capacity: Callable[[Planned], bool]
+    scratch_mb: Callable[[Planned], int | None] = lambda _: None
     _threads: list[threading.Thread] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _closing: threading.Event = field(default_factory=threading.Event)
@@ -120,8 +121,9 @@ class Place:
         try:
             secrets = execution.secrets(client, definition)
             task.note("pullStartedAt")
-            execution.may_pull(client, definition["image"])
-            task.image_digest = self.runtime.pull(definition["image"])
+            # By the digest that the tag had then: it may move before the image is pulled.
+            image = execution.may_pull(client, definition["image"])
+            task.image_digest = self.runtime.pull(image)
             task.note("pullStoppedAt")
             environment = {**self.surroundings(task), **secrets}
             log = Log(client, task)  # last: it is to be closed
@@ -131,7 +133,7 @@ class Place:
             raise NotStarted(
                 f"ResourceInitializationError: unable to get the credentials of a role: {error}"
             ) from error
-        return container(task, environment), log
+        return container(task, environment, image, self.scratch_mb(task.planned)), log
 
     def _run(self, task: Task, container: Container, log: Log) -> None:
         try:
@@ -169,14 +171,16 @@ class Place:
                 self.changed(task)
 
 
-def container(task: Task, environment: Mapping[str, str]) -> Container:
+def container(
+    task: Task, environment: Mapping[str, str], image: str, scratch_mb: int | None = None
+) -> Container:
     """What is started for a task, with these variables beside its definition's."""
     planned = task.planned
     definition = planned.container
     own = {each["name"]: each["value"] for each in definition.get("environment") or []}
     return Container(
         name=f"nightshift-{task.id}-{uuid.uuid4().hex[:6]}",
-        image=definition["image"],
+        image=image,
         command=tuple(definition.get("command") or ()),
         entry_point=tuple(definition.get("entryPoint") or ()),
         environment=own | dict(environment),
@@ -185,4 +189,5 @@ def container(task: Task, environment: Mapping[str, str]) -> Container:
         read_only=bool(definition.get("readonlyRootFilesystem")),
         volumes=tuple(mount["containerPath"] for mount in definition.get("mountPoints") or []),
         init=bool((definition.get("linuxParameters") or {}).get("initProcessEnabled")),
+        scratch_mb=scratch_mb,
     )

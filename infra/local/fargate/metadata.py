@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from infra.local.fargate.runtime import Usage
-from infra.local.fargate.task import Task
+from infra.local.fargate.task import NETWORK, Task
 
 Json = dict[str, Any]
 Answer = Callable[[str], Json | None]  # a path's answer, None where there is nothing
@@ -106,7 +106,19 @@ def _container(task: Task) -> Json:
         "LogDriver": logs.get("logDriver", ""),
         "LogOptions": logs.get("options") or {},
         "ContainerARN": task.container_arn,
+        "Networks": [_network(task)],
         "Snapshotter": "overlayfs",
+    }
+
+
+def _network(task: Task) -> Json:
+    return {
+        "NetworkMode": "awsvpc",
+        "IPv4Addresses": [task.address],
+        "AttachmentIndex": 0,
+        "MACAddress": task.mac_address,
+        "IPv4SubnetCIDRBlock": str(NETWORK),
+        "PrivateDNSName": task.dns_name,
     }
 
 

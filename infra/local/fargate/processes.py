@@ -27,6 +27,13 @@ from infra.local.process import die_with_parent
 
 IN_THE_IMAGE = Path("/opt/nightshift")
 
+# The Dockerfile's ENV.
+_OF_THE_IMAGE = {
+    "PYTHONUNBUFFERED": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+}
+
 # Puts the project beside what is in /opt already, for the task alone, and becomes the task.
 _WITH_PROJECT = f"""
 set -e
@@ -68,6 +75,7 @@ class Processes:
         "the image: tasks run the code and the packages of this folder",
         "memory and CPU limits, so that nothing runs out of memory",
         "the read-only root file system, and a user of the image's own",
+        "volumes of a limited size",
     )
 
     def __init__(self, folder: Path) -> None:
@@ -83,6 +91,8 @@ class Processes:
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.defpath]),
             "HOME": str(scratch),
             "LANG": "C.UTF-8",
+            **_OF_THE_IMAGE,
+            "PREFECT_HOME": str(scratch / "prefect"),
             **{name: _below(scratch, value) for name, value in container.environment.items()},
             "TMPDIR": str(scratch),
         }

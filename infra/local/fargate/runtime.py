@@ -26,6 +26,7 @@ class Container:
     read_only: bool  # its root file system
     volumes: tuple[str, ...]  # paths where an empty volume is mounted
     init: bool  # a process 1 that reaps children and passes signals on
+    scratch_mb: int | None = None  # MiB that fit into a volume that the image declares
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+import random
+import sys
 import threading
 import uuid
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from ipaddress import IPv4Network
 from typing import Any
 
 from infra.local.fargate.request import Planned
@@ -18,18 +23,45 @@ STATUSES = (
     *("DEACTIVATING", "STOPPING", "DEPROVISIONING", "STOPPED"),
 )
 
+# Where tasks have their addresses. Linux answers on all of 127.0.0.0/8 and lets nobody else in.
+NETWORK = IPv4Network("127.64.0.0/10")
+NO_ADDRESS_OF_ITS_OWN = "127.0.0.1"
+
+
+def addresses(start: int | None = None) -> Iterator[str]:
+    """Of the loopback network, each once. They begin anywhere, so that two clouds on one machine
+    hardly ever have the same. Elsewhere than on Linux all are 127.0.0.1.
+    """
+    if sys.platform != "linux":
+        yield from itertools.repeat(NO_ADDRESS_OF_ITS_OWN)
+    size = NETWORK.num_addresses
+    first = random.randrange(size) if start is None else start  # noqa: S311 - no secret
+    for number in range(size):
+        address = NETWORK[(first + number) % size]
+        if int(address) & 0xFF not in (0, 0xFF):  # no machine's, in what people make of networks
+            yield str(address)
+
 
 class Task:
     """Its thread writes, requests read: all under one lock."""
 
-    def __init__(self, planned: Planned, region: str, account: str, deployment: str = "") -> None:
+    def __init__(
+        self,
+        planned: Planned,
+        region: str,
+        account: str,
+        deployment: str = "",
+        address: str = NO_ADDRESS_OF_ITS_OWN,
+    ) -> None:
         self.planned = planned
         self.id = uuid.uuid4().hex
+        self.address = address  # of its network interface
         self.region = region
         self.arn = f"arn:aws:ecs:{region}:{account}:task/{planned.cluster}/{self.id}"
         self.cluster_arn = f"arn:aws:ecs:{region}:{account}:cluster/{planned.cluster}"
         self.container_arn = self.arn.replace(":task/", ":container/") + f"/{uuid.uuid4()}"
         self.attachment = str(uuid.uuid4())
+        self.interface = f"eni-{uuid.uuid4().hex[:17]}"
         self.deployment = deployment  # of the service that it belongs to
         self.lock = threading.RLock()
         self.last_status = "PROVISIONING"
@@ -127,7 +159,7 @@ class Task:
             "runtimeId": f"{self.id}-{self.container_arn[-10:]}",
             "lastStatus": self.container_status(),
             "networkBindings": [],
-            "networkInterfaces": [],
+            "networkInterfaces": self._interfaces(),
             "healthStatus": "UNKNOWN",
             "cpu": str(self.planned.container.get("cpu", 0)),
         }
@@ -146,13 +178,37 @@ class Task:
             return "STOPPED"
         return "RUNNING" if "startedAt" in self.times else "PENDING"
 
+    @property
+    def dns_name(self) -> str:
+        zone = "ec2" if self.region == "us-east-1" else f"{self.region}.compute"
+        return f"ip-{self.address.replace('.', '-')}.{zone}.internal"
+
+    @property
+    def mac_address(self) -> str:
+        """Made up of its address; the first byte says that nobody has given it out."""
+        return ":".join(f"{part:02x}" for part in (2, 0, *map(int, self.address.split("."))))
+
+    def _interfaces(self) -> list[Json]:
+        if not self.placed:
+            return []
+        return [{"attachmentId": self.attachment, "privateIpv4Address": self.address}]
+
     def _attachment(self) -> Json:
+        """https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Attachment.html"""
         ended = self.last_status in ("DEPROVISIONING", "STOPPED")
+        details = {"subnetId": self.planned.subnets[0]}
+        if self.placed:
+            details |= {
+                "networkInterfaceId": self.interface,
+                "macAddress": self.mac_address,
+                "privateDnsName": self.dns_name,
+                "privateIPv4Address": self.address,
+            }
         return {
             "id": self.attachment,
             "type": "ElasticNetworkInterface",
             "status": "DELETED" if ended else "ATTACHED" if self.placed else "PRECREATED",
-            "details": [{"name": "subnetId", "value": self.planned.subnets[0]}],
+            "details": [{"name": name, "value": value} for name, value in details.items()],
         }
 
     def _architecture(self) -> str:
