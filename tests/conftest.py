@@ -28,6 +28,8 @@ from typing import IO, TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+
     from tests.e2e.places import Bucket
 
 _SESSION = "NIGHTSHIFT_TEST_SESSION"  # a folder that all processes of one pytest session share
@@ -74,8 +76,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist is untyped
         def _split_scope(self, nodeid: str) -> str:
             path = Path(nodeid.partition("::")[0])
-            if "local_cloud" in path.parts:
-                return "local_cloud"  # one for all of them, and moto knows one in a process
+            for cloud in ("local_cloud", "asleep", "modes"):
+                if cloud in path.parts:
+                    return cloud  # one for all of them, and moto knows one in a process
             if "infra" not in path.parts:
                 return nodeid
             alone = (
@@ -91,7 +94,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """What takes longest by itself begins first where several processes share the work."""
     if hasattr(config, "workerinput"):
-        slow = ["image", "infra", "local_cloud"]
+        slow = ["image", "modes", "infra", "local_cloud", "asleep"]
         items.sort(
             key=lambda item: -max(map(slow.index, set(slow) & {*item.path.parts}), default=-1)
         )
@@ -122,6 +125,22 @@ def prefect_api(pytestconfig: pytest.Config) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch, temporary_settings(settings):
         patch.setenv("PREFECT_API_URL", url)
         yield url
+
+
+@pytest.fixture
+def prefect(prefect_api: str) -> Iterator[SyncPrefectClient]:
+    """The session's server, with neither our work pool nor any deployment. One test at a time:
+    the work pool's name is the same for all.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.exceptions import ObjectNotFound
+
+    with _locked(SESSION / "fargate.lock"), get_client(sync_client=True) as client:
+        for deployment in client.read_deployments():
+            client.delete_deployment(deployment.id)
+        with contextlib.suppress(ObjectNotFound):
+            client.delete_work_pool("fargate")
+        yield client
 
 
 # What a server does for deployments, automations and its own upkeep: a sixth of its work.

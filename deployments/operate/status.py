@@ -85,7 +85,8 @@ def _headline(seen: Seen, now: datetime) -> str:
     if is_so == STOPPED:
         return f"has stopped: it was {journal.doing} since {moment(since, now)}, and is set to 0"
     if is_so == WAKING and journal.holder not in seen.service.tasks:
-        return "is waking: ECS is to start its task"
+        runs = seen.service.tasks
+        return f"is waking: {'its ECS task runs' if runs else 'ECS is to start its task'}"
     if is_so == WAKING:
         return f"is waking since {moment(since, now)}"
     if is_so == "working":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import shlex
 import time
 import uuid
 from collections.abc import Iterable, Mapping
@@ -137,7 +138,7 @@ def trigger(
         answer = _taken(at, id_, say, seconds, again)
         say(f"taken: run {answer.name} ({answer.run})")
         if not follow:
-            say(f"follow it: make logs RUN={answer.name}")
+            say(f"follow it: {logs_of(answer)}")
             return 0
         answer = Following(at, id_, answer, say).to_the_end()
     except KeyboardInterrupt:
@@ -151,7 +152,7 @@ def _goes_on(answer: Answer | None) -> str:
         return (
             "the request stays: the orchestrator runs it when it is awake (make status, make logs)"
         )
-    return f"the run goes on; follow it: make logs RUN={answer.name}"
+    return f"the run goes on; follow it: {logs_of(answer)}"
 
 
 def _taken(at: Installation, id_: str, say: Say, seconds: float, again: float) -> Answer:
@@ -210,7 +211,7 @@ class Following:
                 raise Problem(
                     "the orchestrator sleeps, and has not said how the run ended",
                     where={"run": self._answer.name, "state": self._answer.state},
-                    fix=f"see its log: make logs RUN={self._answer.name}; and make status",
+                    fix=f"see its log: {logs_of(self._answer)}; and make status",
                 )
             time.sleep(LOOK)
 
@@ -247,6 +248,11 @@ class Following:
         if condition(journal, aws.service(self._at)) != ASLEEP:
             return None
         return time.monotonic() if slept is None else slept
+
+
+def logs_of(answer: Answer) -> str:
+    """The command: names may have spaces."""
+    return f"make logs RUN={shlex.quote(answer.name)}"
 
 
 def state_line(answer: Answer) -> str:

@@ -41,7 +41,10 @@ def _live(told_to_end: threading.Event) -> int:
         return boto3.client(service, region_name=where.region, config=config)
 
     _say(f"{where.outputs.stack}: awake at {where.address}, image {where.digest}")
-    return Executor(where, client, scratch(), _say, told_to_end).live()
+    status = Executor(where, client, scratch(), _say, told_to_end).live()
+    # ECS ends whoever has set its service to 0: it need not make it look like a kill.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    return status
 
 
 def _say(text: str) -> None:

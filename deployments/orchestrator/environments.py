@@ -33,12 +33,18 @@ def of_litestream() -> dict[str, str]:
     return litestream.environment(given=_base())
 
 
-def of_server(where: Surroundings, database: Path) -> dict[str, str]:
+def of_server(where: Surroundings, database: Path, *, known: bool) -> dict[str, str]:
+    """`known`: this version of Prefect has had the history before. Then its tables are as they
+    should be, and its block types are in them, which takes as long to find out as half a start.
+    """
+    once = "false" if known else "true"
     return {
         **_base(),
         "PREFECT_HOME": str(database.parent),
         "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{database}",
         "PREFECT_SERVER_API_AUTH_STRING": os.environ["PREFECT_SERVER_API_AUTH_STRING"],
+        "PREFECT_API_DATABASE_MIGRATE_ON_START": once,
+        "PREFECT_API_BLOCKS_REGISTER_ON_START": once,
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_UI_API_URL": "/api",  # wherever the browser has the page from
         "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",

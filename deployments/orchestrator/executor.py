@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -38,16 +39,21 @@ from deployments.orchestrator.life import (
     Work,
     awake_because,
     decide,
+    missed,
 )
-from deployments.orchestrator.look import Names, iso, look, plan_ahead
+from deployments.orchestrator.look import Names, iso, look, look_at_database, plan_ahead
 from deployments.orchestrator.programs import Program as Child
 from deployments.orchestrator.requests import Requests
 from deployments.orchestrator.surroundings import Surroundings
+from deployments.server import connected
+from deployments.straighten import GRACE
 from flows.problem import Problem
 
+PREFECT = version("prefect")
 FULL = 64 * 1024 * 1024  # bytes: with less than this, SQLite and Litestream fail soon
 SLOWEST = 30.0  # seconds between tries of what fails
 _NEWER = timedelta(seconds=30)  # between looks at what is live
+_STRAIGHT = timedelta(minutes=10)  # between looks at what ECS has, for ends that nobody heard of
 
 Say = Callable[[str], None]
 
@@ -81,7 +87,7 @@ class Executor:
         self._stopping: tuple[str, ...] = ()  # runs whose orphaned tasks have been told to stop
         self._again: dict[str, str] = {}  # runs that were run again, and as which
         self._settled: set[str] = set()  # crashed runs that were looked into
-        self._looked_for_newer = datetime.min.replace(tzinfo=UTC)
+        self._looked_for_newer = self._straightened = datetime.min.replace(tzinfo=UTC)
         self._failures = 0
         self._because = ""
         self._trouble = ""
@@ -165,6 +171,8 @@ class Executor:
             healthy = False
         if healthy:
             self._say("the Prefect server answers")
+        if healthy and self._seen.history is History.OURS:
+            self._note(prefect=PREFECT)
         return Program.RUNNING if healthy else Program.STARTING
 
     def _look_for_predecessor(self) -> None:
@@ -177,8 +185,6 @@ class Executor:
         self._seen = replace(self._seen, predecessor=holder if lives_on else "")
 
     def _look_at_work(self) -> None:
-        from deployments.server import connected
-
         try:
             with connected() as client:
                 looked = look(client, self._names)
@@ -202,7 +208,16 @@ class Executor:
         )
 
     def _look_while_leaving(self) -> None:
-        work = replace(self._seen.work or Work(), requests=bool(self._requests.waiting()))
+        """Prefect is asked for as long as there is one, and then its database."""
+        work = self._seen.work or Work()
+        if self._seen.server is Program.RUNNING or self._where.mode == "external":
+            with connected() as client:
+                looked = look(client, self._names)
+            work = replace(work, busy=looked.busy, next=looked.next)
+        elif self._database.exists():
+            busy, due = look_at_database(self._database)
+            work = replace(work, busy=busy, next=due)
+        work = replace(work, requests=bool(self._requests.waiting()))
         self._seen = replace(self._seen, work=work, newer=self._newer())
 
     def _newer(self) -> bool:
@@ -248,7 +263,9 @@ class Executor:
             case Do.START_LITESTREAM | Do.START_SERVER | Do.START_WORKER:
                 self._start(step)
             case Do.ADOPT:
-                self._journal.change(life=self._life)
+                answers = self._seen.server is Program.RUNNING  # migrations and all
+                known = PREFECT if answers else self._journal.now.prefect
+                self._journal.change(life=self._life, prefect=known)
                 self._s3.delete_object(Bucket=self._where.bucket, Key=FIRST_START)
                 self._seen = replace(self._seen, history=History.OURS)
             case Do.SET_STRAIGHT:
@@ -280,7 +297,8 @@ class Executor:
 
     def _phase(self, phase: Phase) -> None:
         self._seen = replace(self._seen, phase=phase)
-        self._note(doing=phase.value, since=iso(self._seen.now))
+        # The holder too: one that stays after all has given it up already.
+        self._note(holder=self._where.task, doing=phase.value, since=iso(self._seen.now))
 
     def _note(self, **changes: Any) -> None:
         self._journal.change(**changes)
@@ -308,8 +326,8 @@ class Executor:
         known = self._journal.now
         found = self._replica(known.life)
         bad = history.bring_back(self._s3, found, known, self._database, self._say)
-        if bad:
-            self._journal.change(bad=tuple(sorted({*known.bad, *bad})))
+        if bad:  # an older life may be of an older Prefect
+            self._journal.change(bad=tuple(sorted({*known.bad, *bad})), prefect="")
         history.compact(self._database, self._say)
         self._seen = replace(self._seen, history=History.HERE)
 
@@ -322,7 +340,8 @@ class Executor:
         elif step is Do.START_SERVER:
             command = [sys.executable, "-m", "prefect", "server", "start"]
             command += ["--host", self._where.address, "--port", str(environments.PORT)]
-            child.start(command, environments.of_server(self._where, self._database))
+            known = self._journal.now.prefect == PREFECT
+            child.start(command, environments.of_server(self._where, self._database, known=known))
         else:
             command = [sys.executable, "-m", "prefect", "worker", "start", "--type", "ecs"]
             command += ["--pool", environments.POOL, "--name", "nightshift"]
@@ -333,24 +352,21 @@ class Executor:
                 self._phase(Phase.WORK)
 
     def _set_straight(self) -> None:
-        from deployments.server import connected
         from deployments.set_straight import straightened
 
         done = straightened(
             self._where.cluster,
             ecs=self._ecs,
-            grace=timedelta(),  # no worker lives that could be about to start a task
+            # Without a worker nobody is about to start a task.
+            grace=timedelta() if self._seen.worker is Program.ABSENT else GRACE,
             api="" if self._where.mode == "external" else self._where.api,
             say=self._say,
         )
         self._stopping = done.stopping
         if not self._seen.straight:
             with connected() as client:
-                now = datetime.now(UTC)
-                decided = catch_up.decide(
-                    catch_up.look(client, environments.catch_up(self._where), now), now
-                )
-                catch_up.carry_out(client, decided, self._say)
+                catch_up.caught_up(client, environments.catch_up(self._where), self._say)
+        self._straightened = self._seen.now
         self._seen = replace(self._seen, straight=True)
 
     def _reconcile(self) -> None:
@@ -370,10 +386,9 @@ class Executor:
 
     def _attend(self) -> None:
         """What comes up while runs go on."""
-        from deployments.server import connected
         from deployments.set_straight import look as look_at_tasks
 
-        if self._stopping:
+        if self._stopping or self._seen.now - self._straightened > _STRAIGHT:
             self._set_straight()
         with connected() as client:
             crashed = [
@@ -403,8 +418,6 @@ class Executor:
     _unsettled: tuple[str, ...] = ()
 
     def _ask_again(self) -> None:
-        from deployments.server import connected
-
         with connected() as client:
             plan_ahead(client)
         if self._where.wake_up[1]:
@@ -422,8 +435,22 @@ class Executor:
     def _sleep(self) -> None:
         """The journal first: killed in between, ECS starts another, which arrives here again."""
         self._journal.change(holder="", doing="asleep", since=iso(datetime.now(UTC)), because="")
+        self._set_count(0)
+        # From here on ECS may tell it to end, which is what it does anyway.
+        try:
+            self._looked_for_newer = datetime.min.replace(tzinfo=UTC)
+            self._seen = replace(self._seen, now=datetime.now(UTC))
+            self._look_while_leaving()
+            why = missed(self._seen)
+        except Exception as error:
+            why = f"it cannot be seen whether somebody has woken it: {error}"
+        if why:
+            self._say(f"awake again: {why}")
+            self._set_count(1)
+
+    def _set_count(self, count: int) -> None:
         self._ecs.update_service(
-            cluster=self._where.cluster, service=self._where.service, desiredCount=0
+            cluster=self._where.cluster, service=self._where.service, desiredCount=count
         )
 
 

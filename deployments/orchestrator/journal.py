@@ -38,6 +38,7 @@ class Journal:
     next: tuple[dict[str, str], ...] = ()
     last: tuple[dict[str, str], ...] = ()
     image: str = ""
+    prefect: str = ""  # the version whose migrations and block types the history has
     bad: tuple[int, ...] = field(default=())  # lives whose replicas are damaged; they are kept
 
 

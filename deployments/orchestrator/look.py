@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -71,7 +74,7 @@ def look(client: SyncPrefectClient, names: Names) -> Looked:
         if coming and _standing_still(client):
             coming = []
         ended = [StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.CANCELLED]
-        last = runs(client, ended, FlowRunSort.END_TIME_DESC, limit=2 * SHOWN)
+        last = runs(client, ended, FlowRunSort.END_TIME_DESC, limit=SHOWN, but=[SKIPPED])
         times = [run.next_scheduled_start_time for run in coming if run.next_scheduled_start_time]
         return Looked(
             busy=tuple(f"{run.name} of {names.of(client, run.deployment_id)}" for run in busy),
@@ -80,11 +83,7 @@ def look(client: SyncPrefectClient, names: Names) -> Looked:
             if coming
             else "",
             coming=tuple(_coming(client, names, run) for run in coming),
-            last=tuple(
-                _ended(client, names, run)
-                for run in last
-                if run.state and run.state.name != SKIPPED
-            )[:SHOWN],
+            last=tuple(_ended(client, names, run) for run in last),
         )
 
 
@@ -95,18 +94,22 @@ def runs(
     *,
     limit: int,
     offset: int = 0,
+    but: Sequence[str] = (),
     **more: Any,
 ) -> list[FlowRun]:
-    """Of our work pool, in these states."""
+    """Of our work pool, in states of these types but not of these names."""
     from prefect.client.schemas.filters import (
         FlowRunFilter,
         FlowRunFilterState,
+        FlowRunFilterStateName,
         FlowRunFilterStateType,
         WorkPoolFilter,
         WorkPoolFilterName,
     )
 
     state = FlowRunFilterState(type=FlowRunFilterStateType(any_=list(types)))
+    if but:
+        state.name = FlowRunFilterStateName(not_any_=list(but))
     return client.read_flow_runs(
         flow_run_filter=FlowRunFilter(state=state, **more),
         work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[POOL])),
@@ -172,3 +175,23 @@ def plan_ahead(client: SyncPrefectClient) -> None:
                     path_params={"id": deployment.id},
                     json={},
                 )
+
+
+def look_at_database(database: Path) -> tuple[tuple[str, ...], datetime | None]:
+    """What is busy in our pool and when the next run is due, once the server has stopped."""
+    of_pool = (
+        "FROM flow_run r JOIN work_queue q ON q.id = r.work_queue_id "
+        "JOIN work_pool p ON p.id = q.work_pool_id WHERE p.name = ? "
+    )
+    with closing(sqlite3.connect(database)) as connection:
+        busy = connection.execute(
+            f"SELECT r.name {of_pool} AND r.state_type IN ('PENDING', 'RUNNING', 'CANCELLING')",
+            (POOL,),
+        ).fetchall()
+        (due,) = connection.execute(
+            f"SELECT min(r.next_scheduled_start_time) {of_pool} "
+            "AND r.state_type = 'SCHEDULED' AND NOT p.is_paused",
+            (POOL,),
+        ).fetchone()
+    time = datetime.fromisoformat(due).replace(tzinfo=UTC) if due else None
+    return tuple(name for (name,) in busy), time

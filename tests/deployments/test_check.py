@@ -53,7 +53,7 @@ def test_as_prefect_is_to_have_it(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("known", "model"),
     [
-        (check.ENTRY, DeploymentConfig),
+        ([key for key in check.ENTRY if key != "catchup"], DeploymentConfig),
         (check.WORK_POOL, WorkPoolConfig),
         (check.CONCURRENCY, ConcurrencyLimitSpec),
         (check_schedules.KNOWN, RawScheduleConfig),
@@ -64,6 +64,24 @@ def test_every_key_that_is_known_here_is_one_of_prefects(known: list[str], model
     """When a key fails here, Prefect has renamed it: see its release notes."""
     theirs = {field.alias or name for name, field in model.model_fields.items()}
     assert set(known) <= theirs
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [({}, "newest"), ({"catchup": "newest"}, "newest"), ({"catchup": "all"}, "all")],
+)
+def test_which_of_the_missed_runs_are_made_up_for(
+    folder: Path, change: dict[str, Any], expected: str
+) -> None:
+    found = checked(write(folder, entry(change)), VARIABLES)
+    (daily,) = with_roles(found, {"copy/daily": "arn"}, "the-stack")
+    assert daily.catch_up == expected
+    assert "catchup" not in daily.fields, "it is ours: Prefect is not told"
+
+
+def test_prefect_passes_over_what_is_ours() -> None:
+    """So that its own `prefect deploy` takes the file as well."""
+    assert not hasattr(DeploymentConfig.model_validate(entry({"catchup": "all"})), "catchup")
 
 
 # --- one by one ----------------------------------------------------------------------------------
@@ -149,6 +167,12 @@ WRONG: list[tuple[dict[str, Any], str, str, str, str]] = [
         "{{ $NAME }}",
     ),
     # concurrency
+    ({"catchup": "none"}, "runs that were missed", "catchup", "none", "newest, all"),
+    ({"catchup": "ALL"}, "runs that were missed", "catchup", "ALL", "newest, all"),
+    ({"catchup": False}, "runs that were missed", "catchup", "False", "newest, all"),
+    ({"catchup": ["all"]}, "runs that were missed", "catchup", "['all']", "newest, all"),
+    ({"catchup": ""}, "runs that were missed", "catchup", "", "newest, all"),
+    ({"catch_up": "all"}, "not carried out", "catch_up", "catch_up", "catchup"),
     ({"concurrency_limit.limit": 0}, "whole number from 1", "concurrency_limit", "0", "limit: 1"),
     ({"concurrency_limit": 0}, "whole number from 1", "concurrency_limit", "0", "limit: 1"),
     ({"concurrency_limit": True}, "whole number from 1", "concurrency_limit", "True", "limit: 1"),

@@ -61,7 +61,11 @@ def database(empty: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with prefect_server(home) as api, httpx.Client(base_url=api, trust_env=False) as client:
 
         def post(path: str, body: Any) -> Any:
-            answer = client.post(f"{api}{path}", json=body)
+            for _ in range(10):
+                answer = client.post(f"{api}{path}", json=body, timeout=60)
+                if answer.status_code != 503:  # its database is busy, and has done nothing
+                    break
+                time.sleep(1)
             answer.raise_for_status()
             return answer.json()
 
@@ -76,7 +80,7 @@ def database(empty: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             if name == "coming-cat":
                 continue
             pid = {"infrastructure_pid": f"x::{TASK}{number}"}
-            client.patch(f"{api}/flow_runs/{run['id']}", json=pid).raise_for_status()
+            client.patch(f"{api}/flow_runs/{run['id']}", json=pid, timeout=60).raise_for_status()
             for kind in ("RUNNING", "COMPLETED"):
                 done = {"type": kind, "name": kind.title()}
                 post(f"/flow_runs/{run['id']}/set_state", {"state": done, "force": True})

@@ -13,7 +13,7 @@ from deployments.operate.history import Run
 from deployments.operate.installation import Service, WakeUp
 from deployments.operate.logs import among, unknown
 from deployments.operate.status import Seen, condition, screen, warnings
-from deployments.operate.trigger import Answer, answer_of, known, parameters, state_line
+from deployments.operate.trigger import Answer, answer_of, known, logs_of, parameters, state_line
 from deployments.operate.ui import is_local, private_address, schemas, tunnel_command
 from deployments.operate.wake import former_life, has_been_awake
 from deployments.operate.words import (
@@ -269,6 +269,7 @@ def test_answers() -> None:
     assert found == Answer(run="1", name="n", state="Failed", type="FAILED")
     assert found.ended
     assert state_line(replace(found, message="why\nmore")) == "n: Failed (why)"
+    assert logs_of(Answer(name="cost-report 2026-11")) == "make logs RUN='cost-report 2026-11'"
     assert state_line(Answer(name="n", state="Running", type="RUNNING")) == "n: Running"
 
 
