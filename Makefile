@@ -8,7 +8,7 @@ SAMPLE := build/sample-bill
 OUT ?= reports
 
 .DEFAULT_GOAL := help
-.PHONY: help run sample test check format bench evaluate deployments image local status wake trigger logs ui synth diff deploy destroy access audit picture lock clean
+.PHONY: help run sample test check format bench bench-wake evaluate deployments image local status wake trigger logs ui synth diff deploy destroy access audit picture lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -40,6 +40,9 @@ format: .venv/dev ## format the code and mend what the linter can
 
 bench: .venv/bench ## time and memory against DuckDB, Polars and pandas: [ROWS="1000000 10000000"]; writes bench.json
 	$(BIN)/python -m tests.performance.bench $(if $(ROWS),--rows $(ROWS))
+
+bench-wake: .venv/dev ## from a wake-up to a running flow, step by step, in containers: [ARGS="--cpus 0.5 --wakes 3"]; writes wake.json
+	$(BIN)/python -m tests.performance.bench_wake $(ARGS)
 
 evaluate: .venv/run ## precision and recall of anomalies, error of the forecast: [SEED=…]; writes evaluate.json
 	$(BIN)/python -m tests.performance.evaluate $(if $(SEED),--seed $(SEED))

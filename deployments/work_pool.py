@@ -68,8 +68,9 @@ def _environment(region: str) -> dict[str, str | None]:
         "AWS_DEFAULT_REGION": region,
         "HOME": SCRATCH,
         "PREFECT_HOME": f"{SCRATCH}/prefect",
-        # An interrupted Spot task puts its run back on the schedule instead of failing it.
-        "PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR": "reschedule",
+        # What is interrupted says so. To put itself back on the schedule (`reschedule`) would be on
+        # Spot again, without end: the orchestrator runs it again, the last time on demand.
+        "PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR": "crash",
         "PREFECT_CLIENT_MAX_RETRIES": "10",  # half an hour without an API; the default is a minute
         "DO_NOT_TRACK": "1",
         # None takes it away: the server's password would stand in each task's description.

@@ -78,7 +78,7 @@ class Settings(BaseModel):
         'with orchestrator = "external", its https address, without a name or password in it',
         pattern=r"^$|^https://[^\s@]+$",
     )
-    wake_lead_seconds: int = _setting(180, "seconds, 15 to 3600", ge=15, le=3600)
+    wake_lead_seconds: int = _setting(120, "seconds, 15 to 3600", ge=15, le=3600)
     history_days: int = _setting(60, "days, 1 to 3650", ge=1, le=3650)
 
     bill_export: bool = _setting(True, "true or false")

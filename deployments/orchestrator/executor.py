@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 
 from deployments import litestream
-from deployments.orchestrator import again, catch_up, environments, history, wake_up
+from deployments.orchestrator import again, catch_up, environments, history, leftovers, wake_up
 from deployments.orchestrator.journal import (
     FIRST_START,
     LIVES,
@@ -412,6 +412,8 @@ class Executor:
             spot = ", on demand" if one.on_demand else ""
             self._say(f"{one.run.name} runs again as {one.name}{spot}: {one.why}")
         open_ = {run.id for run in seen if run.name in decided.unsettled}
+        for settled in runs.keys() - open_:
+            leftovers.crash(client, runs[settled].id, self._say)
         self._settled |= runs.keys() - open_
         self._unsettled = decided.unsettled
 

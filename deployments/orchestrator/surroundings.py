@@ -60,7 +60,7 @@ def surroundings(environment: Mapping[str, str] = os.environ) -> Surroundings:
     group, _, name = values.get("WakeUpSchedule", "").partition("/")
     return Surroundings(
         mode=mode,  # type: ignore[arg-type]  # it is one of them
-        lead=timedelta(seconds=_number(environment, "NIGHTSHIFT_WAKE_LEAD", 180)),
+        lead=timedelta(seconds=_number(environment, "NIGHTSHIFT_WAKE_LEAD", 120)),
         history_days=int(_number(environment, "NIGHTSHIFT_HISTORY_DAYS", 60)),
         task=arn,
         cluster=output(values, "ClusterName"),

@@ -40,7 +40,8 @@ class Api:
 
     def environment(self) -> dict[str, str]:
         """What makes Prefect's own programs come here."""
-        return {"PREFECT_API_URL": self.url, "PREFECT_API_AUTH_STRING": self.auth, **_QUIET}
+        auth = {"PREFECT_API_AUTH_STRING": self.auth} if self.auth else {}
+        return {"PREFECT_API_URL": self.url, **auth, **_QUIET}
 
     def __call__(self, path: str, body: Any = None) -> Any:
         """`POST`s a body as JSON, or gets; the answer."""
@@ -88,7 +89,7 @@ class Server:
             **base_environment(),
             **self.api.environment(),
             "PREFECT_HOME": str(self._database.parent),
-            "PREFECT_SERVER_API_AUTH_STRING": self.api.auth,
+            **({"PREFECT_SERVER_API_AUTH_STRING": self.api.auth} if self.api.auth else {}),
             "PREFECT_SERVER_UI_API_URL": self.api.url,
             # A machine that does all this at once is busy.
             "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
@@ -128,7 +129,10 @@ class Server:
 
 @contextmanager
 def server(folder: Path, auth: str, wanted_port: int = 0) -> Iterator[Server]:
-    """A server with a database below the folder, until the context ends. It may not answer yet."""
+    """A server with a database below the folder, until the context ends. It may not answer yet.
+
+    `auth`: '' lets in everybody, as a server that somebody else keeps may.
+    """
     made = Server(folder, auth, wanted_port)
     try:
         yield made

@@ -140,7 +140,7 @@ def test_the_request() -> None:
         "HOME": "/tmp",
         "PREFECT_HOME": "/tmp/prefect",
         "PREFECT_API_URL": "http://10.0.0.1:4200/api",
-        "PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR": "reschedule",
+        "PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR": "crash",
         "PREFECT_CLIENT_MAX_RETRIES": "3",
         "OWN": "value",
     }

@@ -269,7 +269,7 @@ def test_the_orchestrator_is_told_what_no_output_says(
         "NIGHTSHIFT_STACK": "nightshift-prod",
         "NIGHTSHIFT_ORCHESTRATOR": "asleep",
         "AWS_DEFAULT_REGION": "us-east-1",
-        "NIGHTSHIFT_WAKE_LEAD": "180",
+        "NIGHTSHIFT_WAKE_LEAD": "120",
         "NIGHTSHIFT_HISTORY_DAYS": "60",
     }
     other = synthesise({"wake_lead_seconds": "60", "history_days": "365"})["nightshift-prod"]

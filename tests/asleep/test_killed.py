@@ -1,0 +1,136 @@
+"""Kills, and what it then comes to: always to sleep, with a history that is true."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from pathlib import Path
+
+import pytest
+
+from infra.local.cloud import Cloud
+from infra.local.programs import inside, kill_program, program
+from tests.asleep import days
+from tests.local_cloud.hold import away
+from tests.local_cloud.runs import until
+
+KILLS = int(os.environ.get("NIGHTSHIFT_KILLS", "3"))
+SEED = int(os.environ.get("NIGHTSHIFT_KILL_SEED", "5"))
+
+
+@pytest.mark.parametrize("name", ["litestream", "server", "worker"])
+def test_one_of_its_programs_is_killed(asleep: Cloud, name: str, lines: days.Lines) -> None:
+    """It is started again, and neither the run nor the history knows of it."""
+    cloud = asleep
+    id_ = days.ask(cloud, name=f"without-{name}", seconds=15)
+    days.begun(cloud, id_)
+    life = cloud.orchestrator
+    assert life is not None
+    former = {process.pid for process in program(life, name)}  # type: ignore[arg-type]
+    kill_program(life, name)  # type: ignore[arg-type]
+    until(
+        lambda: {process.pid for process in program(life, name)} - former,  # type: ignore[arg-type]
+        60,
+        lambda: f"{name} was not started again",
+    )
+    answer = days.ended(cloud, id_)
+    assert answer["type"] == "COMPLETED"
+    assert len(days.tasks_of(cloud, answer["run"])) == 1
+    days.sleeps(cloud)
+    assert cloud.lives()[-1] is life
+    assert days.said(lines, life, "has ended by itself")
+
+
+def test_s3_is_away_for_two_minutes(asleep: Cloud) -> None:
+    """The run itself needs S3, and ends before; the history comes home when S3 is back."""
+    cloud = asleep
+    id_ = days.ask(cloud, name="s3-away")
+    run = days.ended(cloud, id_)
+    assert run["type"] == "COMPLETED"
+    life = cloud.orchestrator
+    with away(cloud, "s3") as came:
+        time.sleep(120)
+    assert came
+    days.sleeps(cloud)
+    assert cloud.lives()[-1] is life  # it has waited
+    assert [r["state_type"] for r in days.runs(cloud) if days.same(r["id"], run["run"])] == [
+        "COMPLETED"
+    ]
+
+
+def test_the_disk_is_full(asleep: Cloud, lines: days.Lines) -> None:
+    """What it cannot write is lost with the disk, and the next life has another."""
+    cloud = asleep
+    cloud.fargate.scratch_mb = lambda planned: 200 if "orchestrator" in planned.group else None
+    id_ = days.ask(cloud, name="full", seconds=20)
+    days.begun(cloud, id_)
+    life = cloud.orchestrator
+    assert life is not None
+    cloud.fargate.scratch_mb = lambda _: None
+    (first, *_) = inside(life)
+    fill(Path(f"/proc/{first.pid}/root/tmp/fill"))
+    answer = days.ended(cloud, id_)
+    assert answer["type"] == "COMPLETED"
+    days.sleeps(cloud)
+    assert days.said(lines, life, "the disk is full")
+    assert cloud.lives()[-1] is not life
+    days.one_at_a_time(cloud, lines)
+
+
+def fill(file: Path) -> None:
+    try:
+        with file.open("wb") as out:
+            while True:
+                out.write(b"\0" * 1024 * 1024)
+                out.flush()
+    except OSError:
+        return
+
+
+def test_the_replica_is_damaged(asleep: Cloud) -> None:
+    """It says so, keeps the damaged one, and goes back to the life before."""
+    cloud = asleep
+    former = cloud.journal()["life"]
+    known = {run["id"] for run in days.runs(cloud)}
+    s3 = cloud.aws.client("s3")
+    found = s3.list_objects_v2(Bucket=cloud.state_bucket, Prefix=f"prefect/lives/{former}/")
+    objects = [each["Key"] for each in found["Contents"]]
+    for key in objects:
+        s3.put_object(Bucket=cloud.state_bucket, Key=key, Body=b"not what it was")
+    id_ = days.ask(cloud, name="damaged")
+    assert days.ended(cloud, id_)["type"] == "COMPLETED"
+    journal = days.sleeps(cloud)
+    assert journal["bad"] == [former]
+    found = s3.list_objects_v2(Bucket=cloud.state_bucket, Prefix=f"prefect/lives/{former}/")
+    assert [each["Key"] for each in found["Contents"]] == objects
+    # A life that only looked after itself has added no run: all are there.
+    assert known <= {run["id"] for run in days.runs(cloud)}
+
+
+def test_killed_at_any_moment(asleep: Cloud, lines: days.Lines) -> None:
+    """kill -9 of the whole ECS task. Every run that was asked for is carried out, and each that
+    had ended a second before is still known.
+    """
+    cloud = asleep
+    chance = random.Random(SEED)
+    ended: dict[str, str] = {}  # runs that are known to have ended, and how
+    for number in range(KILLS):
+        id_ = days.ask(cloud, name=f"kill-{number}", seconds=5)
+        life = until(lambda: cloud.orchestrator, 30, lambda: "not woken")
+        assert life is not None
+        days.container(life)
+        # Shares of a life that takes some fifty seconds, one after the other.
+        moment = 50 * (number + chance.random()) / KILLS
+        life.ended.wait(moment)
+        doing = cloud.journal()
+        cloud.fargate.kill(life)
+        print(f"kill {number} after {moment:.1f} s: {doing.get('doing')}, {doing.get('because')}")
+        answer = days.ended(cloud, id_)
+        assert answer["type"] == "COMPLETED", answer
+        ended[answer["run"]] = answer["type"]
+        days.sleeps(cloud)
+        known = {days.uuid_of(run["id"]): run["state_type"] for run in days.runs(cloud)}
+        assert {run: known.get(run) for run in ended} == ended
+        assert days.written(cloud, f"patient/kill-{number}/") == ["begun.txt", "done.txt"]
+        days.one_at_a_time(cloud, lines)
