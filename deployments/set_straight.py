@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun, State
 
 AT_ONCE = 100  # the most that DescribeTasks takes
+BUSY = ("PENDING", "RUNNING", "CANCELLING", "PAUSED")  # types of states; but see `suspended`
 
 
 def straightened(
@@ -87,7 +88,7 @@ def straightened(
 
 
 def busy(client: SyncPrefectClient) -> tuple[Run, ...]:
-    """The runs of our work pool that Prefect calls PENDING, RUNNING or CANCELLING."""
+    """The runs of our work pool that Prefect calls PENDING, RUNNING, CANCELLING or PAUSED."""
     from prefect.client.schemas.filters import (
         FlowRunFilter,
         FlowRunFilterState,
@@ -98,7 +99,7 @@ def busy(client: SyncPrefectClient) -> tuple[Run, ...]:
     from prefect.client.schemas.objects import StateType
     from prefect.client.schemas.sorting import FlowRunSort
 
-    types = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
+    types = [StateType(name) for name in BUSY]
     state = FlowRunFilterState(type=FlowRunFilterStateType(any_=types))
     found: dict[UUID, FlowRun] = {}
     offset = 0
@@ -112,7 +113,13 @@ def busy(client: SyncPrefectClient) -> tuple[Run, ...]:
         ):
             found |= {run.id: run for run in page}
             offset += len(page)
-        return tuple(_run(client, run) for run in found.values())
+        return tuple(_run(client, run) for run in found.values() if not suspended(run))
+
+
+def suspended(run: FlowRun) -> bool:
+    """Whether it waits without an ECS task; one that is paused keeps its own, and waits in it."""
+    state = run.state
+    return bool(state and state.is_paused() and state.state_details.pause_reschedule)
 
 
 def _run(client: SyncPrefectClient, run: FlowRun) -> Run:

@@ -26,7 +26,7 @@ class Run:
 
     id: str
     name: str
-    state: str  # its type: PENDING, RUNNING or CANCELLING
+    state: str  # its type: PENDING, RUNNING, CANCELLING or PAUSED
     state_id: str  # every state has its own: a changed one shows
     since: datetime  # when it came into this state
     pid: str | None = None  # `cluster::ECS task's ARN`, once the worker has written it down

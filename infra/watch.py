@@ -159,7 +159,7 @@ def _awake_too_long(
         scope,
         "AwakeTooLong",
         alarm_name=f"{names.installation}-awake-too-long",
-        alarm_description=f"The orchestrator has not slept for {hours} hours. Its log group "
+        alarm_description=f"The orchestrator has been awake for {hours} hours. Its log group "
         f"{names.log_group(SERVICE)} says what keeps it awake.",
         namespace="AWS/ECS",
         metric_name="CPUUtilization",
@@ -170,8 +170,9 @@ def _awake_too_long(
         statistic="SampleCount",
         period=3600,
         evaluation_periods=hours,
-        # The hours in which it woke up and in which it is looked at are not whole ones.
-        threshold=1,
+        # One sample a minute: in each of the hours it was awake for most of it. A schedule of every
+        # hour wakes it in each of them too, for minutes.
+        threshold=45,
         comparison_operator="GreaterThanOrEqualToThreshold",
         treat_missing_data="notBreaching",
         alarm_actions=[topic.ref],

@@ -156,7 +156,7 @@ def read_mapping(at: Installation, key: str) -> dict[str, Any] | None:
             "an object of the state bucket is not JSON",
             where={"object": f"s3://{at.bucket}/{key}"},
             detail=str(error),
-            fix="delete it, or put back an earlier version of it",
+            fix="delete it: what is needed of it is made anew",
         ) from error
     return content if isinstance(content, dict) else None
 

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 from deployments.diagnosis import diagnose, no_capacity, stopped
 from deployments.orchestrator.look import runs
@@ -122,15 +121,15 @@ def seen(run: FlowRun) -> Crashed:
     )
 
 
-def run_again(client: SyncPrefectClient, again: Again, former: FlowRun) -> UUID:
-    """The same parameters, for the same time; its id."""
+def run_again(client: SyncPrefectClient, again: Again, former: FlowRun) -> FlowRun:
+    """The same parameters, for the same time; the new run, or the one that was made before."""
     from prefect.states import Scheduled
 
     assert former.deployment_id is not None
     variables: dict[str, Any] = dict(former.job_variables or {})
     if again.on_demand:
         variables["capacity_provider_strategy"] = ON_DEMAND
-    made = client.create_flow_run_from_deployment(
+    return client.create_flow_run_from_deployment(
         former.deployment_id,
         name=again.name,
         parameters=former.parameters,
@@ -142,7 +141,6 @@ def run_again(client: SyncPrefectClient, again: Again, former: FlowRun) -> UUID:
             message=f"Run again after {again.run.name}: {again.why}",
         ),
     )
-    return made.id
 
 
 def newest_of(ids: Mapping[str, str], run: str) -> str:

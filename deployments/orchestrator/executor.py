@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
@@ -105,7 +106,7 @@ class Executor:
                     if step is Do.SLEEP:
                         self._say("asleep")
                         return 0
-                self._failures = 0
+                self._well_again()
             except Replaced:
                 self._seen = replace(self._seen, replaced=True)
             except Exception as error:
@@ -119,7 +120,15 @@ class Executor:
         self._failures += 1
         self._say(f"{error if isinstance(error, Problem) else f'{type(error).__name__}: {error}'}")
         self._say(f"again in {pause:.0f} s")
+        if self._failures == 3 and self._seen.holder:  # it will not pass by itself, perhaps
+            with suppress(Exception):
+                self._note(trouble=str(error))
         self._told.wait(pause)
+
+    def _well_again(self) -> None:
+        if self._failures >= 3 and self._seen.holder:
+            self._note(trouble=self._trouble)
+        self._failures = 0
 
     # --- look ------------------------------------------------------------------------------------
 
@@ -128,6 +137,7 @@ class Executor:
         for start, child in self._children.items():
             if (status := child.ended()) is not None:
                 self._say(f"the {child.name} has ended by itself (exit status {status})")
+                self._told.wait(1)  # one that cannot start should not keep the CPU busy with it
                 if start is Do.START_WORKER:  # it may have taken a run and started nothing
                     self._seen = replace(self._seen, straight=False)
         seen = self._seen
@@ -407,10 +417,11 @@ class Executor:
         seen = [again.seen(run) for run in crashed]
         decided = again.decide(seen, look_at_tasks(self._ecs, self._where.cluster, seen))
         for one in decided.again:
-            made = str(again.run_again(client, one, runs[one.run.id]))
-            self._again[one.run.id] = made
-            spot = ", on demand" if one.on_demand else ""
-            self._say(f"{one.run.name} runs again as {one.name}{spot}: {one.why}")
+            made = again.run_again(client, one, runs[one.run.id])
+            self._again[one.run.id] = str(made.id)
+            if made.created is None or made.created >= self._seen.now:  # not by a former life
+                spot = ", on demand" if one.on_demand else ""
+                self._say(f"{one.run.name} runs again as {one.name}{spot}: {one.why}")
         open_ = {run.id for run in seen if run.name in decided.unsettled}
         for settled in runs.keys() - open_:
             leftovers.crash(client, runs[settled].id, self._say)

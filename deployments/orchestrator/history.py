@@ -69,8 +69,8 @@ def bring_back(
             where={"bucket": replica.bucket, "prefix": LIVES},
             detail=f"tried {', '.join(map(str, trusted)) or 'nothing'}; the journal names "
             f"{journal.life or 'none'}",
-            fix="bring back earlier versions of its objects; or move all below "
-            f"s3://{replica.bucket}/{PREFIX} away, and begin a new history: make wake NEW=1",
+            fix=f"move all below s3://{replica.bucket}/{PREFIX} away, and begin a new history: "
+            "make wake NEW=1",
         )
     if not _announced(s3, replica.bucket):
         raise Problem(

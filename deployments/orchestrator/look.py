@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from deployments.server import asking
+from deployments.server import PAGE, asking
+from deployments.set_straight import BUSY, suspended
 from deployments.wanted import POOL
 
 if TYPE_CHECKING:
@@ -59,12 +60,13 @@ def look(client: SyncPrefectClient, names: Names) -> Looked:
     from prefect.client.schemas.sorting import FlowRunSort
 
     with asking("what there is to do"):
-        busy = runs(
-            client,
-            [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING],
-            FlowRunSort.START_TIME_ASC,
-            limit=20,
-        )
+        busy = [
+            run
+            for run in runs(
+                client, [StateType(name) for name in BUSY], FlowRunSort.START_TIME_ASC, limit=PAGE
+            )
+            if not suspended(run)
+        ]
         coming = runs(
             client,
             [StateType.SCHEDULED],
@@ -185,7 +187,8 @@ def look_at_database(database: Path) -> tuple[tuple[str, ...], datetime | None]:
     )
     with closing(sqlite3.connect(database)) as connection:
         busy = connection.execute(
-            f"SELECT r.name {of_pool} AND r.state_type IN ('PENDING', 'RUNNING', 'CANCELLING')",
+            f"SELECT r.name {of_pool} AND (r.state_type IN ('PENDING', 'RUNNING', 'CANCELLING') "
+            "OR r.state_type = 'PAUSED' AND r.state_name != 'Suspended')",
             (POOL,),
         ).fetchall()
         (due,) = connection.execute(

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from deployments.orchestrator.journal import FIRST_START, KEY
+from deployments.orchestrator.surroundings import PORT
 from deployments.outputs import Outputs, outputs
 from flows.problem import Problem
 from infra.local import installation
@@ -31,10 +33,7 @@ from infra.names import SERVICE, Names
 
 Say = Callable[[str], None]
 
-_PORT = 4200  # of an orchestrator's API, at its task's own address
 _GROUP = f"service:{SERVICE}"
-_JOURNAL = "prefect/orchestrator.json"
-_FIRST_START = "prefect/first-start"
 
 
 @dataclass
@@ -98,7 +97,7 @@ class Cloud:
         task = self.orchestrator
         if task is None or task.last_status != "RUNNING":
             return None
-        return Api(f"http://{task.address}:{_PORT}/api", self.auth)
+        return Api(f"http://{task.address}:{PORT}/api", self.auth)
 
     @property
     def api(self) -> Api:
@@ -125,7 +124,7 @@ class Cloud:
         """What the orchestrator says about itself; {} before it has said anything."""
         s3: Any = self.aws.client("s3")
         try:
-            answer = s3.get_object(Bucket=self.state_bucket, Key=_JOURNAL)
+            answer = s3.get_object(Bucket=self.state_bucket, Key=KEY)
         except s3.exceptions.NoSuchKey:
             return {}
         found: dict[str, Any] = json.loads(answer["Body"].read())
@@ -133,7 +132,7 @@ class Cloud:
 
     def begin_history(self) -> None:
         """Says that a start without any history is meant, as `make deploy` does the first time."""
-        self.aws.client("s3").put_object(Bucket=self.state_bucket, Key=_FIRST_START, Body=b"")
+        self.aws.client("s3").put_object(Bucket=self.state_bucket, Key=FIRST_START, Body=b"")
 
     def wake(self) -> None:
         """Sets the service's desired count to 1. It is lost if the orchestrator just sets it to 0:

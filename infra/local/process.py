@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import socket
@@ -12,16 +11,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from deployments.orchestrator.programs import die_with_parent
 from flows.problem import Problem
 
-_PDEATHSIG = 1  # prctl(2)
-_LIBC = ctypes.CDLL(None)
 _PATIENCE = 20  # seconds from SIGTERM to SIGKILL
-
-
-def die_with_parent() -> None:
-    """For Popen's preexec_fn: the kernel kills the child when the thread that made it ends."""
-    _LIBC.prctl(_PDEATHSIG, signal.SIGKILL)
 
 
 @dataclass(frozen=True)

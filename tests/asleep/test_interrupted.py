@@ -9,6 +9,8 @@ from tests.asleep import days
 from tests.asleep.conftest import LEAD
 from tests.local_cloud.runs import until
 
+TAGGED = days.BY_HAND.replace("schedules: []", "schedules: []\n    tags: [released]")
+
 
 def task_of(cloud: Cloud, run: str) -> Task:
     """The ECS task of a run, once its container runs."""
@@ -54,7 +56,7 @@ def test_a_release_while_a_run_is_under_way(asleep: Cloud, lines: days.Lines) ->
     before = cloud.image
     id_ = days.ask(cloud, name="released", seconds=20)
     run = days.begun(cloud, id_)["run"]
-    days.release(cloud, days.BY_HAND, days.BY_HAND.replace("schedules: []", 'tags: ["released"]'))
+    days.release(cloud, days.BY_HAND, TAGGED)
     assert cloud.image != before
     assert days.ended(cloud, id_)["type"] == "COMPLETED"
     assert days.answer(cloud, id_)["run"] == run

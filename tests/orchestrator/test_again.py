@@ -222,7 +222,7 @@ def test_it_is_the_same_run_but_for_its_name(prefect: SyncPrefectClient, make: M
         job_variables={"memory": 2048},
     )
     one = next_of(former)
-    made = prefect.read_flow_run(run_again(prefect, one, former))
+    made = prefect.read_flow_run(run_again(prefect, one, former).id)
     assert made.name == f"{former.name}-again"
     assert made.deployment_id == former.deployment_id
     assert made.parameters == former.parameters == {"most": 7, "note": "as declared"}
@@ -248,14 +248,14 @@ def test_it_is_the_same_run_but_for_its_name(prefect: SyncPrefectClient, make: M
 def test_asked_twice_it_is_one(prefect: SyncPrefectClient, make: Make) -> None:
     """As by an orchestrator that was killed in between, whose successor looks for itself."""
     former = make(*died())
-    first = run_again(prefect, next_of(former), former)
+    first = run_again(prefect, next_of(former), former).id
     looked = crashed(prefect, datetime.now(UTC))
     assert [one.id for one in looked] == [former.id]
-    assert run_again(prefect, next_of(looked[0]), looked[0]) == first
+    assert run_again(prefect, next_of(looked[0]), looked[0]).id == first
     assert len(all_runs(prefect)) == 2
     prefect.set_flow_run_state(first, Running(), force=True)
     prefect.set_flow_run_state(first, Completed(), force=True)
-    assert run_again(prefect, next_of(looked[0]), looked[0]) == first
+    assert run_again(prefect, next_of(looked[0]), looked[0]).id == first
     found = prefect.read_flow_run(first)
     assert found.state is not None
     assert found.state.is_completed()
@@ -265,7 +265,7 @@ def test_interrupted_twice_it_ends_on_demand(prefect: SyncPrefectClient, make: M
     former = make(*died(), job_variables={"env": {"A": "1"}})
     for number in (1, 2):
         one = next_of(former)
-        made = run_again(prefect, one, former)
+        made = run_again(prefect, one, former).id
         for state in died():
             prefect.set_flow_run_state(made, state, force=True)
         former = prefect.read_flow_run(made)

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from deployments.orchestrator.programs import die_with_parent
 from flows.problem import Problem
 from infra.local.fargate.runtime import (
     CannotStart,
@@ -23,7 +24,6 @@ from infra.local.fargate.runtime import (
     new_folder,
     sweep_folders,
 )
-from infra.local.process import die_with_parent
 
 IN_THE_IMAGE = Path("/opt/nightshift")
 
