@@ -18,14 +18,27 @@ from prefect.states import (
     Completed,
     Crashed,
     Failed,
+    Paused,
     Pending,
     Running,
     Scheduled,
+    Suspended,
 )
 
-from deployments.orchestrator.look import SHOWN, SKIPPED, Looked, Names, iso, look, plan_ahead
+from deployments.orchestrator.look import (
+    SHOWN,
+    SKIPPED,
+    Looked,
+    Names,
+    iso,
+    look,
+    look_at_database,
+    plan_ahead,
+)
+from tests.conftest import SESSION
 
 Deploy = Callable[..., UUID]
+DATABASE = SESSION / "prefect-server" / "prefect.db"
 SOON = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
 
 
@@ -45,12 +58,30 @@ def test_nothing(prefect: SyncPrefectClient, deploy: Deploy) -> None:
     assert look(prefect, Names()) == Looked((), None, "", (), ())
 
 
-@pytest.mark.parametrize("states", [[Pending], [Running], [Running, Cancelling]])
+@pytest.mark.parametrize("states", [[Pending], [Running], [Running, Cancelling], [Running, Paused]])
 def test_what_is_busy(
     prefect: SyncPrefectClient, deploy: Deploy, states: list[Callable[[], State[Any]]]
 ) -> None:
     run(prefect, deploy(), "blue-cat", at(SOON), *(each() for each in states))
     assert look(prefect, Names()).busy == ("blue-cat of report/daily",)
+    assert look_at_database(DATABASE) == (("blue-cat",), None)
+
+
+def test_one_that_is_suspended_has_no_ecs_task(prefect: SyncPrefectClient, deploy: Deploy) -> None:
+    run(prefect, deploy(), "blue-cat", at(SOON), Running(), Suspended(timeout_seconds=60))
+    assert look(prefect, Names()).busy == ()
+    assert look_at_database(DATABASE) == ((), None)
+
+
+def test_the_database_says_what_the_server_said(prefect: SyncPrefectClient, deploy: Deploy) -> None:
+    deployment = deploy()
+    run(prefect, deployment, "later", at(SOON + timedelta(hours=1)))
+    run(prefect, deployment, "soon", at(SOON))
+    assert look(prefect, Names()).next == SOON
+    assert look_at_database(DATABASE) == ((), SOON)
+    prefect.update_work_pool("fargate", WorkPoolUpdate(is_paused=True))
+    assert look(prefect, Names()).next is None
+    assert look_at_database(DATABASE) == ((), None)
 
 
 def test_what_nobody_waits_for(prefect: SyncPrefectClient, deploy: Deploy) -> None:

@@ -98,7 +98,7 @@ def test_all_there_is(metadata: Metadata, values: dict[str, str]) -> None:
     assert metadata.asked == "/v4/0123/task"
     assert found == Surroundings(
         mode="asleep",
-        lead=timedelta(minutes=3),
+        lead=timedelta(minutes=2),
         history_days=60,
         task=TASK,
         cluster="nightshift-prod",
