@@ -58,7 +58,11 @@ def config(place: Replica, database: Path) -> str:
     }
     if place.endpoint:
         values |= {"endpoint": place.endpoint, "force-path-style": True}
-    return yaml.safe_dump({"dbs": [{"path": str(database), "replica": values}]}, sort_keys=False)
+    found = {
+        "logging": {"level": "warn"},  # otherwise some ten lines at each start
+        "dbs": [{"path": str(database), "replica": values}],
+    }
+    return yaml.safe_dump(found, sort_keys=False)
 
 
 def program() -> str:

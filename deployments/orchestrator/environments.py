@@ -14,8 +14,9 @@ from deployments.prefect_yaml import PREFECT_YAML
 from deployments.wanted import POOL, CatchUp, Wanted, with_roles
 from deployments.work_pool import base_job_template, output
 
-__all__ = ["LIVE", "POOL", "PORT"]
+__all__ = ["LIVE", "POOL", "PORT", "SERVER"]
 
+SERVER = "prefect.server.api.server:create_app"
 LIVE = "live"  # the tag of the image that is to run
 DATA_BUCKET = "NIGHTSHIFT_DATA_BUCKET"  # the variable that prefect.yaml names the bucket by
 DAY = 24 * 60 * 60  # seconds
@@ -40,6 +41,7 @@ def of_server(where: Surroundings, database: Path, *, known: bool) -> dict[str, 
     once = "false" if known else "true"
     return {
         **_base(),
+        "PREFECT__SERVER_FINAL": "1",  # nothing more is mounted after this
         "PREFECT_HOME": str(database.parent),
         "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{database}",
         "PREFECT_SERVER_API_AUTH_STRING": os.environ["PREFECT_SERVER_API_AUTH_STRING"],

@@ -348,8 +348,10 @@ class Executor:
             configured.write_text(litestream.config(self._replica(self._life), self._database))
             child.start(litestream.command("replicate", configured), environments.of_litestream())
         elif step is Do.START_SERVER:
-            command = [sys.executable, "-m", "prefect", "server", "start"]
+            # As `prefect server start --background` does, without the command's own imports.
+            command = [sys.executable, "-m", "uvicorn", "--factory", environments.SERVER]
             command += ["--host", self._where.address, "--port", str(environments.PORT)]
+            command += ["--log-level", "warning", "--timeout-graceful-shutdown", "5"]
             known = self._journal.now.prefect == PREFECT
             child.start(command, environments.of_server(self._where, self._database, known=known))
         else:
