@@ -29,7 +29,9 @@ def test_a_run_is_asked_for(asleep: Cloud) -> None:
 
 
 def test_one_that_fails_by_its_own_fault_is_not_run_again(asleep: Cloud) -> None:
+    """And what cannot be is refused, with a reason."""
     cloud = asleep
+    wrong = days.ask(cloud, seconds="not a number")
     fails = ("--parameter", "name=fails", "--parameter", "fails=true")
     done = days.command(cloud, "trigger", days.NAME, *fails, check=False)
     assert done.returncode == 1
@@ -38,14 +40,7 @@ def test_one_that_fails_by_its_own_fault_is_not_run_again(asleep: Cloud) -> None
     assert journal["last"][0]["type"] == "FAILED"
     found = [run for run in days.runs(cloud, days.NAME) if '"fails"' in run["parameters"]]
     assert [run["state_type"] for run in found] == ["FAILED"]
-
-
-def test_what_cannot_be_is_refused(asleep: Cloud) -> None:
-    cloud = asleep
-    id_ = days.ask(cloud, seconds="not a number")
-    answer = days.ended(cloud, id_)
-    assert "seconds" in answer["refused"]
-    days.sleeps(cloud)
+    assert "seconds" in days.answer(cloud, wrong)["refused"]
 
 
 def test_a_wake_up_on_the_way_to_sleep(asleep: Cloud) -> None:

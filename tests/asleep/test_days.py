@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 from infra.local.cloud import Cloud
 from tests.asleep import days
+from tests.asleep.test_killed import LONG
 from tests.local_cloud.runs import until
 
-DAYS = 3
+DAYS = 3 if LONG else 2
 DAY = 120  # seconds
 
 

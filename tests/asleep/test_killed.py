@@ -7,42 +7,50 @@ import random
 import time
 from pathlib import Path
 
-import pytest
-
 from infra.local.cloud import Cloud
-from infra.local.programs import inside, kill_program, program
+from infra.local.fargate.task import Task
+from infra.local.programs import Name, inside, kill_program, program
 from tests.asleep import days
 from tests.local_cloud.hold import away
 from tests.local_cloud.runs import until
 
-KILLS = int(os.environ.get("NIGHTSHIFT_KILLS", "3"))
+# As long as it takes to be sure, or as short as it may be: NIGHTSHIFT_LONG=1 for the former.
+LONG = bool(os.environ.get("NIGHTSHIFT_LONG"))
+KILLS = 20 if LONG else 2
+AWAY = 120 if LONG else 40  # seconds
 SEED = int(os.environ.get("NIGHTSHIFT_KILL_SEED", "5"))
 
+PROGRAMS: tuple[Name, ...] = ("litestream", "server", "worker")
 
-@pytest.mark.parametrize("name", ["litestream", "server", "worker"])
-def test_one_of_its_programs_is_killed(asleep: Cloud, name: str, lines: days.Lines) -> None:
-    """It is started again, and neither the run nor the history knows of it."""
+
+def test_its_programs_are_killed_one_by_one(asleep: Cloud, lines: days.Lines) -> None:
+    """Each is started again, and neither the run nor the history knows of it."""
     cloud = asleep
-    id_ = days.ask(cloud, name=f"without-{name}", seconds=15)
+    id_ = days.ask(cloud, name="programs", seconds=60)
     days.begun(cloud, id_)
     life = cloud.orchestrator
     assert life is not None
-    former = {process.pid for process in program(life, name)}  # type: ignore[arg-type]
-    kill_program(life, name)  # type: ignore[arg-type]
-    until(
-        lambda: {process.pid for process in program(life, name)} - former,  # type: ignore[arg-type]
-        60,
-        lambda: f"{name} was not started again",
-    )
+    for name in PROGRAMS:
+        former = pids(life, name)
+        kill_program(life, name)
+        until(
+            lambda name=name, former=former: pids(life, name) - former,  # type: ignore[misc]
+            60,
+            lambda name=name: f"{name} was not started again",  # type: ignore[misc]
+        )
     answer = days.ended(cloud, id_)
     assert answer["type"] == "COMPLETED"
     assert len(days.tasks_of(cloud, answer["run"])) == 1
     days.sleeps(cloud)
     assert cloud.lives()[-1] is life
-    assert days.said(lines, life, "has ended by itself")
+    assert len(days.said(lines, life, "has ended by itself")) == len(PROGRAMS)
 
 
-def test_s3_is_away_for_two_minutes(asleep: Cloud) -> None:
+def pids(life: Task, name: Name) -> set[int]:
+    return {process.pid for process in program(life, name)}
+
+
+def test_s3_is_away(asleep: Cloud) -> None:
     """The run itself needs S3, and ends before; the history comes home when S3 is back."""
     cloud = asleep
     id_ = days.ask(cloud, name="s3-away")
@@ -50,7 +58,7 @@ def test_s3_is_away_for_two_minutes(asleep: Cloud) -> None:
     assert run["type"] == "COMPLETED"
     life = cloud.orchestrator
     with away(cloud, "s3") as came:
-        time.sleep(120)
+        time.sleep(AWAY)
     assert came
     days.sleeps(cloud)
     assert cloud.lives()[-1] is life  # it has waited
@@ -91,7 +99,9 @@ def fill(file: Path) -> None:
 def test_the_replica_is_damaged(asleep: Cloud) -> None:
     """It says so, keeps the damaged one, and goes back to the life before."""
     cloud = asleep
-    former = cloud.journal()["life"]
+    cloud.wake()  # for a life that only looks after itself, and adds no run
+    until(lambda: cloud.orchestrator, 30, lambda: "not woken")
+    former = days.sleeps(cloud)["life"]
     known = {run["id"] for run in days.runs(cloud)}
     s3 = cloud.aws.client("s3")
     found = s3.list_objects_v2(Bucket=cloud.state_bucket, Prefix=f"prefect/lives/{former}/")
@@ -104,7 +114,6 @@ def test_the_replica_is_damaged(asleep: Cloud) -> None:
     assert journal["bad"] == [former]
     found = s3.list_objects_v2(Bucket=cloud.state_bucket, Prefix=f"prefect/lives/{former}/")
     assert [each["Key"] for each in found["Contents"]] == objects
-    # A life that only looked after itself has added no run: all are there.
     assert known <= {run["id"] for run in days.runs(cloud)}
 
 

@@ -106,7 +106,7 @@ def with_cpu(cloud: Cloud, share: float) -> None:
 
 def wake(cloud: Cloud, lines: days.Lines) -> dict[str, float]:
     """One wake-up, one run, and asleep again."""
-    id_ = days.ask(cloud)
+    id_ = days.ask(cloud, seconds=10)
     answer = days.begun(cloud, id_)
     life = cloud.orchestrator
     assert life is not None
