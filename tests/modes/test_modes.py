@@ -32,10 +32,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def cloud_of(project: Path, folder: Path, **context: str) -> Iterator[tuple[Cloud, days.Lines]]:
+def cloud_of(project: Path, folder: Path, **context: str) -> Iterator[Cloud]:
     """Tasks are processes here: what is in the image makes no difference to the modes."""
     need(_can_run(project), "no PID namespaces: neither root nor Linux")
-    lines: days.Lines = []
     lock = threading.Lock()
 
     def said(task: Any, line: str) -> None:
@@ -46,7 +45,7 @@ def cloud_of(project: Path, folder: Path, **context: str) -> Iterator[tuple[Clou
     with local_cloud(
         project, folder, engine=None, context=given, orchestrator=True, say=print, said=said
     ) as cloud:
-        yield cloud, lines
+        yield cloud
 
 
 def _can_run(project: Path) -> bool:
@@ -61,7 +60,7 @@ def _can_run(project: Path) -> bool:
 
 def test_always_on(project: Path, tmp_path: Path) -> None:
     """It never sets itself to 0; its API answers who has the password, at its own address only."""
-    with cloud_of(project, tmp_path / "cloud", orchestrator="always") as (cloud, _):
+    with cloud_of(project, tmp_path / "cloud", orchestrator="always") as cloud:
         life = days.working(cloud)
         until(
             lambda: cloud.journal()["because"] == "it is always on",
@@ -97,7 +96,7 @@ def test_a_prefect_api_elsewhere(
 
         monkeypatch.setattr(installation, "synthesise", plain)
         settings = {"orchestrator": "external", "prefect_api_url": f"https{url[4:]}"}
-        with cloud_of(project, tmp_path / "cloud", **settings) as (cloud, _):
+        with cloud_of(project, tmp_path / "cloud", **settings) as cloud:
             until(lambda: days.is_asleep(cloud), 120, lambda: str(cloud.journal()))
             journal = cloud.journal()
             assert journal["doing"] == "asleep"
