@@ -13,6 +13,7 @@ from deployments.orchestrator.surroundings import PORT, Surroundings
 from deployments.prefect_yaml import PREFECT_YAML
 from deployments.wanted import POOL, CatchUp, Wanted, with_roles
 from deployments.work_pool import base_job_template, output
+from flows.problem import Problem
 
 __all__ = ["LIVE", "POOL", "PORT", "SERVER"]
 
@@ -75,15 +76,25 @@ def of_worker(where: Surroundings, folder: Path) -> dict[str, str]:
     }
 
 
-def wanted(where: Surroundings, file: Path = PREFECT_YAML) -> tuple[Wanted, ...]:
+def wanted(
+    where: Surroundings, file: Path = PREFECT_YAML
+) -> tuple[tuple[Wanted, ...], Problem | None]:
+    """Every deployment that has a role; and what is to be said of those that have none yet: they
+    came with a push, and their roles come with `make deploy`.
+    """
     found = checked(file, _variables(where))
-    return with_roles(found, where.outputs.roles, where.outputs.stack)
+    roles, stack = where.outputs.roles, where.outputs.stack
+    ready = [one for one in found if one.name in roles]
+    without: Problem | None = None
+    try:
+        with_roles(found, roles, stack)
+    except Problem as problem:
+        without = problem
+    return with_roles(ready, roles, stack), without
 
 
 def catch_up(where: Surroundings, file: Path = PREFECT_YAML) -> Mapping[str, CatchUp]:
     """By deployment. A prefect.yaml that is not right is told of when it is reconciled."""
-    from flows.problem import Problem
-
     try:
         return {one.name: one.catch_up for one in checked(file, _variables(where))}
     except Problem:

@@ -86,6 +86,7 @@ class Executor:
         self._seen = Seen(datetime.now(UTC), where.mode, where.lead)
         self._life = 0  # this life's own number
         self._stopping: tuple[str, ...] = ()  # runs whose orphaned tasks have been told to stop
+        self._unsettled: tuple[str, ...] = ()  # crashed runs whose ECS tasks have not stopped
         self._again: dict[str, str] = {}  # runs that were run again, and as which
         self._settled: set[str] = set()  # crashed runs that were looked into
         self._looked_for_newer = self._straightened = datetime.min.replace(tzinfo=UTC)
@@ -382,17 +383,19 @@ class Executor:
         self._seen = replace(self._seen, straight=True)
 
     def _reconcile(self) -> None:
-        """What cannot be reconciled must not keep what is there already from running."""
+        """What cannot be reconciled must not keep the rest from running, or what is there."""
         from deployments.reconcile import reconciled
 
         try:
-            wanted = environments.wanted(self._where)
-            template = environments.template(self._where)
-            reconciled(wanted, template, say=self._say)
-            self._trouble = ""
+            wanted, without = environments.wanted(self._where)
+            reconciled(wanted, environments.template(self._where), say=self._say)
+            self._trouble = "" if without is None else str(without)
         except Problem as problem:
-            self._say(f"NOT RECONCILED: {problem}")
+            if self._failures < 2:  # what is around us may be well again soon
+                raise
             self._trouble = str(problem)
+        if self._trouble:
+            self._say(f"NOT RECONCILED: {self._trouble}")
         self._note(trouble=self._trouble)
         self._seen = replace(self._seen, reconciled=True)
 
@@ -429,8 +432,6 @@ class Executor:
             leftovers.crash(client, runs[settled].id, self._say)
         self._settled |= runs.keys() - open_
         self._unsettled = decided.unsettled
-
-    _unsettled: tuple[str, ...] = ()
 
     def _ask_again(self) -> None:
         with connected() as client:
