@@ -12,7 +12,10 @@ from typing import Any, Literal
 KILLED = 137  # 128 and SIGKILL
 TERMINATED = 143  # 128 and SIGTERM
 
-_CAPACITY = ("Capacity is unavailable", "RESOURCE:")
+_CAPACITY = (
+    *("Capacity is unavailable", "RESOURCE:"),
+    *("Timeout waiting for network interface", "unexpected EC2 error"),
+)
 
 # What the orchestrator tells ECS when it stops a task that nobody can hear.
 ORPHANED = "Nightshift: the Prefect server that this task speaks to is gone"

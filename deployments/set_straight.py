@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 
 AT_ONCE = 100  # the most that DescribeTasks takes
 BUSY = ("PENDING", "RUNNING", "CANCELLING", "PAUSED")  # types of states; but see `suspended`
+# Of the type SCHEDULED, and of a flow with retries of its own: the ECS task lives on and waits.
+RETRYING = "AwaitingRetry"
 
 
 def straightened(
@@ -88,10 +90,19 @@ def straightened(
 
 
 def busy(client: SyncPrefectClient) -> tuple[Run, ...]:
-    """The runs of our work pool that Prefect calls PENDING, RUNNING, CANCELLING or PAUSED."""
+    """The runs of our work pool that have an ECS task, or should have one: those that Prefect calls
+    PENDING, RUNNING, CANCELLING or PAUSED, and those that wait in their task to retry.
+    """
+    with asking("which runs are busy"):
+        return tuple(_run(client, run) for run in busy_runs(client))
+
+
+def busy_runs(client: SyncPrefectClient) -> tuple[FlowRun, ...]:
+    """The same as Prefect has them."""
     from prefect.client.schemas.filters import (
         FlowRunFilter,
         FlowRunFilterState,
+        FlowRunFilterStateName,
         FlowRunFilterStateType,
         WorkPoolFilter,
         WorkPoolFilterName,
@@ -100,10 +111,12 @@ def busy(client: SyncPrefectClient) -> tuple[Run, ...]:
     from prefect.client.schemas.sorting import FlowRunSort
 
     types = [StateType(name) for name in BUSY]
-    state = FlowRunFilterState(type=FlowRunFilterStateType(any_=types))
     found: dict[UUID, FlowRun] = {}
-    offset = 0
-    with asking("which runs are busy"):
+    for state in (
+        FlowRunFilterState(type=FlowRunFilterStateType(any_=types)),
+        FlowRunFilterState(name=FlowRunFilterStateName(any_=[RETRYING])),
+    ):
+        offset = 0
         while page := client.read_flow_runs(
             flow_run_filter=FlowRunFilter(state=state),
             work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[POOL])),
@@ -113,7 +126,12 @@ def busy(client: SyncPrefectClient) -> tuple[Run, ...]:
         ):
             found |= {run.id: run for run in page}
             offset += len(page)
-        return tuple(_run(client, run) for run in found.values() if not suspended(run))
+    return tuple(run for run in found.values() if not suspended(run) and not _put_back(run))
+
+
+def _put_back(run: FlowRun) -> bool:
+    """Whether it waits on the schedule to retry, without an ECS task of its own."""
+    return bool(run.state and run.state.is_scheduled() and not run.infrastructure_pid)
 
 
 def suspended(run: FlowRun) -> bool:

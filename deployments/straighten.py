@@ -26,7 +26,7 @@ class Run:
 
     id: str
     name: str
-    state: str  # its type: PENDING, RUNNING, CANCELLING or PAUSED
+    state: str  # its type: PENDING, RUNNING, CANCELLING, PAUSED; SCHEDULED if it waits to retry
     state_id: str  # every state has its own: a changed one shows
     since: datetime  # when it came into this state
     pid: str | None = None  # `cluster::ECS task's ARN`, once the worker has written it down
@@ -74,7 +74,7 @@ Step = Crash | Cancel | Reschedule | Stop
 class Plan:
     steps: tuple[Step, ...]
     notes: tuple[str, ...] = field(default=())  # what was seen and is left alone
-    stopping: tuple[str, ...] = field(default=())  # runs that this is to be done again for
+    later: tuple[str, ...] = field(default=())  # runs for which it is to be done again soon
 
 
 # --- the decision --------------------------------------------------------------------------------
@@ -95,7 +95,7 @@ def decide(
     arns, tags = _found(tasks)
     steps: list[Step] = []
     notes = []
-    stopping = []
+    later = []
     for run in runs:
         arn = task_arn(run.pid)
         if run.pid and not arn:
@@ -105,13 +105,15 @@ def decide(
         alive = [task for task in own.values() if not stopped(task)]
         if alive:
             orphans = [task for task in alive if api and _speaks_to(task) not in ("", api)]
-            stopping += [named(run)] if orphans else []
+            later += [named(run)] if orphans else []
             steps += [
                 Stop(run, str(task["taskArn"]))
                 for task in orphans
                 if task.get("desiredStatus") != "STOPPED"
             ]
             continue
+        if run.state == "SCHEDULED":
+            continue  # its task has ended while it waited: another comes when it is due
         known = not arn or arn in own
         if run.state == "PENDING" and known and not _begun(run, own.values()):
             if now - run.since > grace:
@@ -120,11 +122,12 @@ def decide(
                 notes.append(
                     f"left alone: {named(run)} (PENDING without an ECS task, not for long)"
                 )
+                later.append(named(run))
             continue
         newest = max(own.values(), key=_created, default=None)
         why = FORGOTTEN if newest is None else diagnose(newest)
         steps.append(Cancel(run, why) if run.state == "CANCELLING" else Crash(run, why))
-    return Plan(tuple(steps), tuple(notes), tuple(stopping))
+    return Plan(tuple(steps), tuple(notes), tuple(later))
 
 
 def own_tasks(tasks: Iterable[Task], run: str, pid: str | None) -> list[Task]:

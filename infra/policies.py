@@ -226,8 +226,7 @@ def read_logs(log_group_arn: str) -> Statement:
 
 
 def own_service(service_arn: str, cluster_arn: str) -> Statement:
-    actions = ["ecs:DescribeServices", "ecs:UpdateService"]
-    return allow("OwnService", actions, [service_arn], _in_cluster(cluster_arn))
+    return allow("OwnService", ["ecs:UpdateService"], [service_arn], _in_cluster(cluster_arn))
 
 
 def answer_sessions() -> Statement:

@@ -16,6 +16,8 @@ from deployments.outputs import Outputs, outputs
 from deployments.work_pool import output
 from flows.problem import Problem
 
+_CONTAINER = "orchestrator"  # as the task definition names it
+
 
 @dataclass(frozen=True)
 class Service:
@@ -237,7 +239,9 @@ def _well(task: Mapping[str, Any]) -> bool:
     """Whether it ended as it should: by itself, or because the service was set to 0."""
     if task.get("stopCode") == "ServiceSchedulerInitiated":
         return True
-    return all(container.get("exitCode") == 0 for container in task.get("containers") or [{}])
+    # There may be another's container beside it, which is ended with it.
+    own = [one for one in task.get("containers") or () if one.get("name") == _CONTAINER]
+    return bool(own) and own[0].get("exitCode") == 0
 
 
 def _stopped_at(task: Mapping[str, Any]) -> datetime:

@@ -15,7 +15,7 @@ from typing import Any
 from deployments.operate import installation as aws
 from deployments.operate.cloudwatch import Stream, stream_of
 from deployments.operate.installation import Installation
-from deployments.operate.status import ASLEEP, condition
+from deployments.operate.status import ASLEEP, STOPPED, condition
 from deployments.operate.wake import AGAIN, LOOK, PATIENCE, Say, Waking
 from deployments.operate.words import first_line, iso
 from deployments.orchestrator.journal import ANSWERS, REQUESTS
@@ -245,7 +245,7 @@ class Following:
 
     def _asleep_since(self, slept: float | None) -> float | None:
         journal = aws.journal(self._at)
-        if condition(journal, aws.service(self._at)) != ASLEEP:
+        if condition(journal, aws.service(self._at)) not in (ASLEEP, STOPPED):
             return None
         return time.monotonic() if slept is None else slept
 

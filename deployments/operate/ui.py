@@ -29,6 +29,7 @@ from deployments.operate.words import moment
 from flows.problem import Problem
 
 PORT = 4200
+_CONTAINER = "orchestrator"  # as the task definition names it
 _PATIENCE = 180  # seconds until a server answers
 _QUIET = {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
 # This machine's own: nothing that a proxy could reach.
@@ -257,7 +258,8 @@ def tunnel_command(task: dict[str, object], address: str, port: int, region: str
     id_ = str(task["taskArn"]).rpartition("/")[2]
     containers = task["containers"]
     assert isinstance(containers, list)
-    runtime = containers[0]["runtimeId"]
+    # There may be another's beside it, such as GuardDuty's.
+    runtime = next(one["runtimeId"] for one in containers if one["name"] == _CONTAINER)
     return [
         *("aws", "ssm", "start-session", "--region", region),
         *("--target", f"ecs:{cluster}_{id_}_{runtime}"),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
@@ -47,13 +47,13 @@ from deployments.orchestrator.programs import Program as Child
 from deployments.orchestrator.requests import Requests
 from deployments.orchestrator.surroundings import Surroundings
 from deployments.server import connected
-from deployments.straighten import GRACE
 from flows.problem import Problem
 
 PREFECT = version("prefect")
 FULL = 64 * 1024 * 1024  # bytes: with less than this, SQLite and Litestream fail soon
 SLOWEST = 30.0  # seconds between tries of what fails
 _NEWER = timedelta(seconds=30)  # between looks at what is live
+_UNVERIFIED = 5  # looks at a replica that is not complete, before another is begun
 _STRAIGHT = timedelta(minutes=10)  # between looks at what ECS has, for ends that nobody heard of
 
 Say = Callable[[str], None]
@@ -85,12 +85,12 @@ class Executor:
         }
         self._seen = Seen(datetime.now(UTC), where.mode, where.lead)
         self._life = 0  # this life's own number
-        self._stopping: tuple[str, ...] = ()  # runs whose orphaned tasks have been told to stop
+        self._later_straight: tuple[str, ...] = ()  # runs that are to be set straight again soon
         self._unsettled: tuple[str, ...] = ()  # crashed runs whose ECS tasks have not stopped
         self._again: dict[str, str] = {}  # runs that were run again, and as which
         self._settled: set[str] = set()  # crashed runs that were looked into
         self._looked_for_newer = self._straightened = datetime.min.replace(tzinfo=UTC)
-        self._failures = 0
+        self._failures = self._unverified = 0
         self._because = ""
         self._trouble = ""
 
@@ -122,8 +122,12 @@ class Executor:
         self._say(f"{error if isinstance(error, Problem) else f'{type(error).__name__}: {error}'}")
         self._say(f"again in {pause:.0f} s")
         if self._failures == 3 and self._seen.holder:  # it will not pass by itself, perhaps
-            with suppress(Exception):
+            try:
                 self._note(trouble=str(error))
+            except Replaced:
+                self._seen = replace(self._seen, replaced=True)
+            except Exception as more:
+                self._say(f"and that cannot be noted: {more}")
         self._told.wait(pause)
 
     def _well_again(self) -> None:
@@ -209,7 +213,7 @@ class Executor:
             looked.next,
             looked.next_run,
             bool(self._requests.waiting()),
-            (*self._unsettled, *self._stopping),
+            (*self._unsettled, *self._later_straight),
         )
         self._seen = replace(self._seen, work=work, newer=self._newer())
         self._note(
@@ -236,14 +240,34 @@ class Executor:
         if self._seen.newer or self._seen.now - self._looked_for_newer < _NEWER:
             return self._seen.newer
         self._looked_for_newer = self._seen.now
+        digest = self._live()
+        if digest in ("", self._where.digest):
+            return False
+        if digest == self._journal.now.made_way:
+            # Or else ECS would be given the same image again and again, and never sleep.
+            self._trouble = (
+                f"the image that is live is {digest}, one orchestrator has ended for it, and ECS "
+                f"runs {self._where.digest} all the same"
+            )
+            self._note(trouble=self._trouble)
+            return False
+        self._say(f"another image is live: {digest}")
+        self._note(made_way=digest)
+        return True
+
+    def _live(self) -> str:
+        """The digest of the image that is to run; '' if it cannot be known."""
+        from botocore.exceptions import ClientError
+
         repository = self._where.repository.partition("/")[2]
-        found = self._ecr.describe_images(
-            repositoryName=repository, imageIds=[{"imageTag": environments.LIVE}]
-        )["imageDetails"]
-        digest = found[0]["imageDigest"] if found else self._where.digest
-        if digest != self._where.digest:
-            self._say(f"another image is live: {digest}")
-        return bool(digest != self._where.digest)
+        try:
+            found = self._ecr.describe_images(
+                repositoryName=repository, imageIds=[{"imageTag": environments.LIVE}]
+            )["imageDetails"]
+        except ClientError as error:  # the tag is gone, or the role is older than the image
+            self._say(f"which image is live cannot be seen: {error}")
+            return ""
+        return str(found[0]["imageDigest"]) if found else ""
 
     # --- carry out -------------------------------------------------------------------------------
 
@@ -319,7 +343,9 @@ class Executor:
         known = self._journal.now
         self._life = max((*lives(found), known.life), default=0) + 1
         now = iso(self._seen.now)
+        there = known.made_way == self._where.digest
         self._journal.change(
+            made_way="" if there else known.made_way,
             holder=self._where.task,
             began=now,
             since=now,
@@ -370,12 +396,10 @@ class Executor:
         done = straightened(
             self._where.cluster,
             ecs=self._ecs,
-            # Without a worker nobody is about to start a task.
-            grace=timedelta() if self._seen.worker is Program.ABSENT else GRACE,
             api="" if self._where.mode == "external" else self._where.api,
             say=self._say,
         )
-        self._stopping = done.stopping
+        self._later_straight = done.later
         if not self._seen.straight:
             with connected() as client:
                 catch_up.caught_up(client, environments.catch_up(self._where), self._say)
@@ -390,8 +414,10 @@ class Executor:
             wanted, without = environments.wanted(self._where)
             reconciled(wanted, environments.template(self._where), say=self._say)
             self._trouble = "" if without is None else str(without)
-        except Problem as problem:
-            if self._failures < 2:  # what is around us may be well again soon
+        except (Problem, ValueError) as problem:
+            if self._failures < 2 and isinstance(
+                problem, Problem
+            ):  # what is around us may be well again soon
                 raise
             self._trouble = str(problem)
         if self._trouble:
@@ -403,7 +429,7 @@ class Executor:
         """What comes up while runs go on."""
         from deployments.set_straight import look as look_at_tasks
 
-        if self._stopping or self._seen.now - self._straightened > _STRAIGHT:
+        if self._later_straight or self._seen.now - self._straightened > _STRAIGHT:
             self._set_straight()
         with connected() as client:
             crashed = [
@@ -422,7 +448,14 @@ class Executor:
         seen = [again.seen(run) for run in crashed]
         decided = again.decide(seen, look_at_tasks(self._ecs, self._where.cluster, seen))
         for one in decided.again:
-            made = again.run_again(client, one, runs[one.run.id])
+            try:
+                made = again.run_again(client, one, runs[one.run.id])
+            except httpx.HTTPStatusError as error:
+                if error.response.status_code not in (404, 409, 422):
+                    raise
+                # Its deployment is gone, or takes other parameters by now.
+                self._say(f"{one.run.name} cannot run again: {error.response.text}")
+                continue
             self._again[one.run.id] = str(made.id)
             if made.created is None or made.created >= self._seen.now:  # not by a former life
                 spot = ", on demand" if one.on_demand else ""
@@ -442,11 +475,30 @@ class Executor:
         self._seen = replace(self._seen, asked_again=True)
 
     def _verify(self) -> None:
-        if not history.verified(self._replica(self._life), self._database):
-            self._say("the replica has not got all of it yet")
+        try:
+            good = history.verified(self._replica(self._life), self._database)
+        except Problem as problem:
+            self._say(str(problem))
+            good = False
+        if good:
+            self._unverified = 0
+            self._seen = replace(self._seen, verified=True)
+            history.prune(self._s3, self._where.bucket, self._journal.now)
             return
-        self._seen = replace(self._seen, verified=True)
-        history.prune(self._s3, self._where.bucket, self._journal.now)
+        self._unverified += 1
+        self._say("the replica has not got all of it yet")
+        if self._unverified % _UNVERIFIED == 0 and history.reachable(self._s3, self._where.bucket):
+            self._begin_another_replica()
+        self._told.wait(min(SLOWEST, 2.0 * self._unverified))
+
+    def _begin_another_replica(self) -> None:
+        """What is here is whole, and what is in S3 does not become so: a copy of the whole anew."""
+        self._say(f"the replica of life {self._life} stays incomplete: another begins")
+        history.forget_replica(self._database)
+        known = lives(history.keys(self._s3, self._where.bucket, LIVES))
+        self._life = max((*known, self._life)) + 1
+        self._phase(Phase.WORK)
+        self._seen = replace(self._seen, history=History.HERE, replicated=False, asked_again=False)
 
     def _sleep(self) -> None:
         """The journal first: killed in between, ECS starts another, which arrives here again."""
@@ -477,8 +529,10 @@ def _state(child: Child) -> Program:
 def _outside(error: Exception) -> bool:
     """Whether what is around us failed, and may be well again later."""
     from botocore.exceptions import BotoCoreError, ClientError
+    from prefect.exceptions import PrefectException
 
-    return isinstance(error, (Problem, BotoCoreError, ClientError, httpx.HTTPError, OSError))
+    kinds = (Problem, BotoCoreError, ClientError, PrefectException, httpx.HTTPError, OSError)
+    return isinstance(error, (*kinds, sqlite3.Error))
 
 
 def scratch() -> Path:

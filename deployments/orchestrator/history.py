@@ -143,7 +143,23 @@ def remove(database: Path) -> None:
     """
     for suffix in ("", "-wal", "-shm", ".tmp", ".tmp-wal", ".tmp-shm"):
         database.with_name(database.name + suffix).unlink(missing_ok=True)
+    forget_replica(database)
+
+
+def forget_replica(database: Path) -> None:
+    """Has Litestream begin a replica with a copy of the whole; it may not be running."""
     shutil.rmtree(database.with_name(f".{database.name}-litestream"), ignore_errors=True)
+
+
+def reachable(s3: Any, bucket: str) -> bool:
+    """Whether S3 answers at all: if not, nothing is the matter with what is in it."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        keys(s3, bucket, LIVES)
+    except (BotoCoreError, ClientError):
+        return False
+    return True
 
 
 def compact(database: Path, say: Say) -> None:

@@ -22,6 +22,8 @@ LIVES = f"{PREFIX}lives/"
 REQUESTS = f"{PREFIX}requests/"
 ANSWERS = f"{PREFIX}answers/"
 
+_TRIES = 3
+
 
 @dataclass(frozen=True)
 class Journal:
@@ -38,8 +40,16 @@ class Journal:
     next: tuple[dict[str, str], ...] = ()
     last: tuple[dict[str, str], ...] = ()
     image: str = ""
+    made_way: str = ""  # the image, by digest, for which the last one to be replaced has ended
     prefect: str = ""  # the version whose migrations and block types the history has
     bad: tuple[int, ...] = field(default=())  # lives whose replicas are damaged; they are kept
+
+
+def _same_life(before: Journal, wanted: Journal, found: Journal) -> bool:
+    """Whether what is there was written by who writes now: by the life that has `before`."""
+    if not before.began or found.began != before.began:
+        return False
+    return found.holder in ("", before.holder, wanted.holder)
 
 
 def life_folder(life: int) -> str:
@@ -75,6 +85,24 @@ class JournalObject:
 
     def write(self, journal: Journal) -> None:
         """Over what was read or written last. Raises Replaced if that is not there any more."""
+        for _ in range(_TRIES):
+            etag = self._put(journal)
+            if etag:
+                self._etag, self.now = etag, journal
+                return
+            # A write whose answer was lost is there all the same, and this finds its own.
+            before = self._etag, self.now
+            if self.read() == journal:
+                return
+            if not _same_life(before[1], journal, self.now):
+                self._etag, self.now = (
+                    before  # what the other has written is not ours to go on from
+                )
+                raise Replaced
+        raise Replaced
+
+    def _put(self, journal: Journal) -> str:
+        """Its new ETag; '' if something else is there than was."""
         from botocore.exceptions import ClientError
 
         body = json.dumps(asdict(journal), indent=1).encode()
@@ -90,15 +118,9 @@ class JournalObject:
         except ClientError as error:
             code = error.response["Error"]["Code"]
             if code in ("PreconditionFailed", "ConditionalRequestConflict", "412", "409"):
-                self._look_who_wrote(journal)
-                return
+                return ""
             raise
-        self._etag, self.now = answer["ETag"], journal
-
-    def _look_who_wrote(self, journal: Journal) -> None:
-        """A write whose answer was lost is tried again, and finds itself."""
-        if self.read() != journal:
-            raise Replaced
+        return str(answer["ETag"])
 
     def change(self, **changes: Any) -> None:
         """Writes if that changes anything."""

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from deployments.server import PAGE, asking
-from deployments.set_straight import BUSY, suspended
+from deployments.server import asking
+from deployments.set_straight import RETRYING, busy_runs
 from deployments.wanted import POOL
 
 if TYPE_CHECKING:
@@ -60,21 +60,16 @@ def look(client: SyncPrefectClient, names: Names) -> Looked:
     from prefect.client.schemas.sorting import FlowRunSort
 
     with asking("what there is to do"):
-        busy = [
-            run
-            for run in runs(
-                client, [StateType(name) for name in BUSY], FlowRunSort.START_TIME_ASC, limit=PAGE
-            )
-            if not suspended(run)
-        ]
+        busy = busy_runs(client)
         coming = runs(
             client,
             [StateType.SCHEDULED],
             FlowRunSort.NEXT_SCHEDULED_START_TIME_ASC,
             limit=SHOWN,
         )
-        if coming and _standing_still(client):
-            coming = []
+        if coming:
+            still = _standing_still(client)
+            coming = [run for run in coming if run.work_queue_id not in still]
         ended = [StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.CANCELLED]
         last = runs(client, ended, FlowRunSort.END_TIME_DESC, limit=SHOWN, but=[SKIPPED])
         times = [run.next_scheduled_start_time for run in coming if run.next_scheduled_start_time]
@@ -121,14 +116,18 @@ def runs(
     )
 
 
-def _standing_still(client: SyncPrefectClient) -> bool:
-    """A paused pool starts nothing, however much is due: there is nothing to stay awake for."""
+def _standing_still(client: SyncPrefectClient) -> set[UUID | None]:
+    """The queues of our pool that start nothing, however much is due: they are paused, or the pool
+    is. There is nothing to stay awake for.
+    """
     from prefect.exceptions import ObjectNotFound
 
     try:
-        return client.read_work_pool(POOL).is_paused
+        paused = client.read_work_pool(POOL).is_paused
+        queues = client.read_work_queues(work_pool_name=POOL)
     except ObjectNotFound:
-        return False
+        return set()
+    return {queue.id for queue in queues if paused or queue.is_paused}
 
 
 def _coming(client: SyncPrefectClient, names: Names, run: FlowRun) -> dict[str, str]:
@@ -188,12 +187,13 @@ def look_at_database(database: Path) -> tuple[tuple[str, ...], datetime | None]:
     with closing(sqlite3.connect(database)) as connection:
         busy = connection.execute(
             f"SELECT r.name {of_pool} AND (r.state_type IN ('PENDING', 'RUNNING', 'CANCELLING') "
-            "OR r.state_type = 'PAUSED' AND r.state_name != 'Suspended')",
-            (POOL,),
+            "OR r.state_type = 'PAUSED' AND r.state_name != 'Suspended' "
+            "OR r.state_name = ? AND r.infrastructure_pid IS NOT NULL)",
+            (POOL, RETRYING),
         ).fetchall()
         (due,) = connection.execute(
             f"SELECT min(r.next_scheduled_start_time) {of_pool} "
-            "AND r.state_type = 'SCHEDULED' AND NOT p.is_paused",
+            "AND r.state_type = 'SCHEDULED' AND NOT p.is_paused AND NOT q.is_paused",
             (POOL,),
         ).fetchone()
     time = datetime.fromisoformat(due).replace(tzinfo=UTC) if due else None

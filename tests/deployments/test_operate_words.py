@@ -303,7 +303,10 @@ def test_an_unknown_run_is_told_the_newest() -> None:
 DESCRIBED: dict[str, object] = {
     "taskArn": TASK,
     "clusterArn": "arn:aws:ecs:eu-west-1:123456789012:cluster/nightshift-prod",
-    "containers": [{"runtimeId": "0123-456"}],
+    "containers": [
+        {"name": "aws-guardduty-agent-1", "runtimeId": "0123-999"},
+        {"name": "orchestrator", "runtimeId": "0123-456"},
+    ],
     "attachments": [
         {"details": [{"name": "subnetId", "value": "s"}]},
         {"details": [{"name": "privateIPv4Address", "value": "10.0.0.7"}]},

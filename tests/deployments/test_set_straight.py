@@ -298,12 +298,12 @@ def test_an_orphan_is_stopped_and_then_crashed(
     # It ends, and is not told to twice.
     plan, said = straighten(ecs, api=HERE)
     assert plan.steps == ()
-    assert plan.stopping == (f"{run.name} ({run.id})",)
+    assert plan.later == (f"{run.name} ({run.id})",)
     assert (ecs.stopped, said) == ([arn("one")], [])
     ecs.tasks[0]["lastStatus"] = "STOPPED"
     plan, _ = straighten(ecs, api=HERE)
     assert [type(step) for step in plan.steps] == [Crash]
-    assert plan.stopping == ()
+    assert plan.later == ()
     assert state(prefect, run).is_crashed()
     assert "orchestrator was replaced" in (state(prefect, run).message or "")
     assert slots(prefect, deployment) == 0

@@ -169,7 +169,7 @@ def test_an_orphan_is_stopped_and_its_run_left_until_it_has(state: str, status: 
     ended_ = speaks(GONE, status="STOPPED", stopCode="UserInitiated", stoppedReason=ORPHANED)
     after = decide([one], [ended_], NOW, api=HERE)
     assert kinds(after) == [Cancel if state == "CANCELLING" else Crash]
-    assert after.stopping == ()
+    assert after.later == ()
 
 
 @pytest.mark.parametrize("to", [HERE, "", None])
@@ -199,7 +199,7 @@ def test_orphans_among_others() -> None:
     tasks = [speaks(HERE, name="1", of="ours"), speaks(GONE, name="2", of="orphan")]
     plan = decide(runs, [*tasks, task("3", of="dead")], NOW, api=HERE)
     assert [(type(step), step.run.id) for step in plan.steps] == [(Stop, "orphan"), (Crash, "dead")]
-    assert plan.stopping == ("blue-cat (orphan)",)
+    assert plan.later == ("blue-cat (orphan)",)
 
 
 def test_what_an_orphan_ended_by_is_no_fault_of_its_own() -> None:
@@ -349,3 +349,18 @@ def test_a_diagnosis_reads_as_a_message() -> None:
     assert str(Diagnosis("warning", "it is so", "", "do this")) == (
         "warning: it is so\n  fix:   do this"
     )
+
+
+@pytest.mark.parametrize(
+    ("status", "api", "steps"),
+    [
+        ("RUNNING", "http://10.0.0.7:4200/api", []),  # it waits, and will go on
+        ("RUNNING", "http://10.0.0.9:4200/api", [Stop]),  # it would find nobody
+        ("STOPPED", "http://10.0.0.9:4200/api", []),  # another task comes when it is due
+    ],
+)
+def test_one_that_waits_to_retry(status: str, api: str, steps: list[type]) -> None:
+    speaks = [{"environment": [{"name": "PREFECT_API_URL", "value": "http://10.0.0.7:4200/api"}]}]
+    own = task(status=status, overrides={"containerOverrides": speaks})
+    plan = decide([run("SCHEDULED")], [own], NOW, api=api)
+    assert kinds(plan) == steps

@@ -326,12 +326,6 @@ ALLOWED: Table = [
     ),
     (
         "orchestrator",
-        "describe its service",
-        "ecs",
-        lambda ecs: ecs.describe_services(cluster="nightshift-prod", services=["orchestrator"]),
-    ),
-    (
-        "orchestrator",
         "go to sleep",
         "ecs",
         lambda ecs: ecs.update_service(

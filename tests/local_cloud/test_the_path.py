@@ -187,11 +187,18 @@ UNUSED = {
         "ReadJobLogs logs:GetLogEvents": "of a task that has died before it knew of Prefect",
         "WatchTasks ecs:StopTask": "to cancel",
         "ListTasks ecs:ListTasks": "to set runs straight",
-        "ListState s3:ListBucket": "to sleep, as all below",
+        "ListState s3:ListBucket": "to sleep, as all below: see tests/asleep",
         "ReadState s3:GetObject": "",
         "WriteState s3:PutObject": "",
         "PruneState s3:DeleteObject": "",
-        "OwnService ecs:DescribeServices": "",
+        "SeeWhatIsLive ecr:DescribeImages": "",
+        **{
+            f"AnswerSessions ssmmessages:{action}": "for ECS Exec's agent"
+            for action in (
+                *("CreateControlChannel", "CreateDataChannel"),
+                *("OpenControlChannel", "OpenDataChannel"),
+            )
+        },
         "OwnService ecs:UpdateService": "",
         "SetWakeUp scheduler:GetSchedule": "",
         "SetWakeUp scheduler:UpdateSchedule": "",

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError, ConnectionClosedError
+from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
 
 from deployments.orchestrator.journal import (
     KEY,
@@ -203,3 +203,45 @@ def test_the_lives_there_are() -> None:
     assert lives(keys) == (10, 9, 2)
     assert lives([]) == ()
     assert life_folder(10) == "prefect/lives/10"
+
+
+class LosesAnswers:
+    """An S3 that writes, and whose answer does not arrive: as many times as it is told."""
+
+    def __init__(self, s3: Any, times: int) -> None:
+        self._s3, self._times = s3, times
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._s3, name)
+
+    def put_object(self, **request: Any) -> Any:
+        answer = self._s3.put_object(**request)
+        if self._times:
+            self._times -= 1
+            raise ReadTimeoutError(endpoint_url="http://s3")
+        return answer
+
+
+def test_a_lost_answer_and_then_something_else_to_say(s3_client: Any, bucket: Bucket) -> None:
+    """The journal is its own all the same: what ran would be stopped for another otherwise."""
+    journal = another(s3_client, bucket)
+    journal.change(holder="one", began="2026-11-26T06:00:00Z")
+    journal._s3 = LosesAnswers(s3_client, 1)
+    with pytest.raises(ReadTimeoutError):
+        journal.change(because="1 run busy")
+    journal.change(because="2 runs busy")
+    assert another(s3_client, bucket).read() == journal.now
+    assert journal.now.because == "2 runs busy"
+
+
+def test_who_was_replaced_does_not_take_it_back(s3_client: Any, bucket: Bucket) -> None:
+    journal = another(s3_client, bucket)
+    journal.change(holder="one", began="2026-11-26T06:00:00Z")
+    successor = another(s3_client, bucket)
+    successor.read()
+    successor.change(holder="two", began="2026-11-26T06:01:00Z")
+    for because in ("1 run busy", "2 runs busy"):  # however often it tries
+        with pytest.raises(Replaced):
+            journal.change(because=because)
+    successor.change(doing="working")
+    assert another(s3_client, bucket).read().holder == "two"

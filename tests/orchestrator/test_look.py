@@ -13,6 +13,7 @@ from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.client.schemas.objects import State
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.states import (
+    AwaitingRetry,
     Cancelled,
     Cancelling,
     Completed,
@@ -70,6 +71,26 @@ def test_what_is_busy(
 def test_one_that_is_suspended_has_no_ecs_task(prefect: SyncPrefectClient, deploy: Deploy) -> None:
     run(prefect, deploy(), "blue-cat", at(SOON), Running(), Suspended(timeout_seconds=60))
     assert look(prefect, Names()).busy == ()
+    assert look_at_database(DATABASE) == ((), None)
+
+
+def test_one_that_waits_to_retry_waits_in_its_ecs_task(
+    prefect: SyncPrefectClient, deploy: Deploy
+) -> None:
+    made = run(prefect, deploy(), "blue-cat", at(SOON), Running(), AwaitingRetry())
+    assert look(prefect, Names()).busy == ()  # put back, without a task
+    prefect.update_flow_run(made, infrastructure_pid="nightshift-prod::arn")
+    assert look(prefect, Names()).busy == ("blue-cat of report/daily",)
+    assert look_at_database(DATABASE)[0] == ("blue-cat",)
+
+
+def test_a_queue_that_is_paused_starts_nothing(prefect: SyncPrefectClient, deploy: Deploy) -> None:
+    queue = prefect.create_work_queue(name="slow", work_pool_name="fargate")
+    deployment = deploy(work_queue_name="slow")
+    run(prefect, deployment, "blue-cat", at(SOON))
+    assert look(prefect, Names()).next == SOON
+    prefect.update_work_queue(queue.id, is_paused=True)
+    assert look(prefect, Names()).next is None
     assert look_at_database(DATABASE) == ((), None)
 
 
