@@ -16,7 +16,7 @@ from tests.local_cloud.runs import until
 
 # As long as it takes to be sure, or as short as it may be: NIGHTSHIFT_LONG=1 for the former.
 LONG = bool(os.environ.get("NIGHTSHIFT_LONG"))
-KILLS = 20 if LONG else 2
+KILLS = int(os.environ.get("NIGHTSHIFT_KILLS", 20 if LONG else 2))
 AWAY = 120 if LONG else 40  # seconds
 SEED = int(os.environ.get("NIGHTSHIFT_KILL_SEED", "5"))
 
@@ -129,8 +129,8 @@ def test_killed_at_any_moment(asleep: Cloud, lines: days.Lines) -> None:
         life = until(lambda: cloud.orchestrator, 30, lambda: "not woken")
         assert life is not None
         days.container(life)
-        # Shares of a life that takes some fifty seconds, one after the other.
-        moment = 50 * (number + chance.random()) / KILLS
+        # Shares of a life that takes some forty seconds, one after the other.
+        moment = 38 * (number + chance.random()) / KILLS
         life.ended.wait(moment)
         doing = cloud.journal()
         cloud.fargate.kill(life)
