@@ -208,7 +208,10 @@ UNUSED = {
         "PassSchedulerRole iam:PassRole": "",
     },
     "execution": {"PullImage ecr:BatchCheckLayerAvailability": "AWS says that a pull needs it"},
-    "scheduler": {"KeepWhatFailed sqs:SendMessage": "when a wake-up fails"},
+    "scheduler": {
+        "KeepWhatFailed sqs:SendMessage": "when a wake-up fails",
+        "SetDesiredCount ecs:UpdateService": "to wake whom nobody stands for: see tests/asleep",
+    },
     "job-cost-report-every-minute": {},
 }
 
