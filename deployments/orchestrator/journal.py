@@ -95,9 +95,8 @@ class JournalObject:
             if self.read() == journal:
                 return
             if not _same_life(before[1], journal, self.now):
-                self._etag, self.now = (
-                    before  # what the other has written is not ours to go on from
-                )
+                # What the other has written is not ours to go on from.
+                self._etag, self.now = before
                 raise Replaced
         raise Replaced
 
