@@ -10,10 +10,9 @@ from datetime import timedelta
 from pathlib import Path
 
 from deployments.check import checked
-from deployments.prefect_yaml import PREFECT_YAML
+from deployments.prefect_yaml import DATA_BUCKET, PREFECT_YAML
 from flows.problem import Problem
 
-DATA_BUCKET = "NIGHTSHIFT_DATA_BUCKET"  # the variable that prefect.yaml names the bucket by
 STACK = "nightshift-prod"
 
 

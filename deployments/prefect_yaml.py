@@ -10,6 +10,7 @@ import yaml
 
 from flows.problem import Problem
 
+DATA_BUCKET = "NIGHTSHIFT_DATA_BUCKET"  # the variable that prefect.yaml names the bucket by
 PREFECT_YAML = Path("prefect.yaml")
 
 

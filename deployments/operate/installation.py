@@ -16,7 +16,7 @@ from deployments.outputs import Outputs, outputs
 from deployments.work_pool import output
 from flows.problem import Problem
 
-_CONTAINER = "orchestrator"  # as the task definition names it
+CONTAINER = "orchestrator"  # as the task definition names it
 
 
 @dataclass(frozen=True)
@@ -240,7 +240,7 @@ def _well(task: Mapping[str, Any]) -> bool:
     if task.get("stopCode") == "ServiceSchedulerInitiated":
         return True
     # There may be another's container beside it, which is ended with it.
-    own = [one for one in task.get("containers") or () if one.get("name") == _CONTAINER]
+    own = [one for one in task.get("containers") or () if one.get("name") == CONTAINER]
     return bool(own) and own[0].get("exitCode") == 0
 
 

@@ -22,14 +22,13 @@ from urllib.parse import urlsplit
 from deployments.litestream import last_words
 from deployments.operate import history
 from deployments.operate import installation as aws
-from deployments.operate.installation import Installation, asking
+from deployments.operate.installation import CONTAINER, Installation, asking
 from deployments.operate.status import condition
 from deployments.operate.wake import Say
 from deployments.operate.words import moment
 from flows.problem import Problem
 
 PORT = 4200
-_CONTAINER = "orchestrator"  # as the task definition names it
 _PATIENCE = 180  # seconds until a server answers
 _QUIET = {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
 # This machine's own: nothing that a proxy could reach.
@@ -259,7 +258,7 @@ def tunnel_command(task: dict[str, object], address: str, port: int, region: str
     containers = task["containers"]
     assert isinstance(containers, list)
     # There may be another's beside it, such as GuardDuty's.
-    runtime = next(one["runtimeId"] for one in containers if one["name"] == _CONTAINER)
+    runtime = next(one["runtimeId"] for one in containers if one["name"] == CONTAINER)
     return [
         *("aws", "ssm", "start-session", "--region", region),
         *("--target", f"ecs:{cluster}_{id_}_{runtime}"),

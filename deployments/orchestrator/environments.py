@@ -9,17 +9,14 @@ from typing import Any
 
 from deployments import litestream
 from deployments.check import checked
-from deployments.orchestrator.surroundings import PORT, Surroundings
-from deployments.prefect_yaml import PREFECT_YAML
-from deployments.wanted import POOL, CatchUp, Wanted, with_roles
+from deployments.orchestrator.surroundings import Surroundings
+from deployments.prefect_yaml import DATA_BUCKET, PREFECT_YAML
+from deployments.wanted import CatchUp, Wanted, with_roles
 from deployments.work_pool import base_job_template, output
 from flows.problem import Problem
 
-__all__ = ["LIVE", "POOL", "PORT", "SERVER"]
-
 SERVER = "prefect.server.api.server:create_app"
 LIVE = "live"  # the tag of the image that is to run
-DATA_BUCKET = "NIGHTSHIFT_DATA_BUCKET"  # the variable that prefect.yaml names the bucket by
 DAY = 24 * 60 * 60  # seconds
 
 _SECRETS = ("PREFECT_SERVER_API_AUTH_STRING", "PREFECT_API_AUTH_STRING", "PREFECT_API_KEY")

@@ -45,8 +45,9 @@ from deployments.orchestrator.life import (
 from deployments.orchestrator.look import Names, iso, look, look_at_database, plan_ahead
 from deployments.orchestrator.programs import Program as Child
 from deployments.orchestrator.requests import Requests
-from deployments.orchestrator.surroundings import Surroundings
+from deployments.orchestrator.surroundings import PORT, Surroundings
 from deployments.server import connected
+from deployments.wanted import POOL
 from flows.problem import Problem
 
 PREFECT = version("prefect")
@@ -377,13 +378,13 @@ class Executor:
         elif step is Do.START_SERVER:
             # As `prefect server start --background` does, without the command's own imports.
             command = [sys.executable, "-m", "uvicorn", "--factory", environments.SERVER]
-            command += ["--host", self._where.address, "--port", str(environments.PORT)]
+            command += ["--host", self._where.address, "--port", str(PORT)]
             command += ["--log-level", "warning", "--timeout-graceful-shutdown", "5"]
             known = self._journal.now.prefect == PREFECT
             child.start(command, environments.of_server(self._where, self._database, known=known))
         else:
             command = [sys.executable, "-m", "prefect", "worker", "start", "--type", "ecs"]
-            command += ["--pool", environments.POOL, "--name", "nightshift"]
+            command += ["--pool", POOL, "--name", "nightshift"]
             command += ["--install-policy", "never", "--no-create-pool-if-not-found"]
             child.start(command, environments.of_worker(self._where, self._folder))
             self._seen = replace(self._seen, asked_again=False)

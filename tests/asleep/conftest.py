@@ -4,9 +4,6 @@ real containers it sleeps, wakes, and is killed. A process runs these tests alon
 
 from __future__ import annotations
 
-import sys
-import threading
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +15,7 @@ from infra.local.engine import find_engine
 from infra.local.fargate.task import Task
 from tests.asleep import days
 from tests.local_cloud import project as projects
+from tests.local_cloud.telling import teller
 from tests.needs import need
 
 TAG = "localhost/nightshift:asleep"
@@ -48,12 +46,7 @@ def lines() -> days.Lines:
 def cloud(project: Path, folder: Path, lines: days.Lines) -> Iterator[Cloud]:
     engine = find_engine(folder / "engine")
     need(engine, "no container engine: neither Docker's answers, nor is there podman")
-    began = time.monotonic()
-    lock = threading.Lock()
-
-    def say(text: str) -> None:
-        with lock:
-            print(f"{time.monotonic() - began:6.1f}  {text}", file=sys.stderr, flush=True)
+    say = teller()
 
     def said(task: Task, line: str) -> None:
         lines.append((task.id, datetime.now(UTC), line))

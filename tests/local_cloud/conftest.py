@@ -5,9 +5,6 @@ The path comes first: what is fired and withdrawn there would run every minute b
 
 from __future__ import annotations
 
-import sys
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +16,7 @@ from infra.local.fargate.task import Task
 from infra.local.iam import Record
 from tests.local_cloud import project as projects
 from tests.local_cloud.runs import contents, start
+from tests.local_cloud.telling import teller
 from tests.needs import need
 
 TAG = "localhost/nightshift:e2e"
@@ -51,12 +49,7 @@ def cloud(
 ) -> Iterator[Cloud]:
     engine = find_engine(folder / "engine")
     need(engine, "no container engine: neither Docker's answers, nor is there podman")
-    began = time.monotonic()
-    lock = threading.Lock()
-
-    def say(text: str) -> None:
-        with lock:
-            print(f"{time.monotonic() - began:6.1f}  {text}", file=sys.stderr, flush=True)
+    say = teller()
 
     def said(task: Task, line: str) -> None:
         lines.append((task.id, line))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -20,6 +19,7 @@ from infra.local.prefect import server
 from tests.asleep import days
 from tests.local_cloud import project as projects
 from tests.local_cloud.runs import until
+from tests.local_cloud.telling import teller
 from tests.needs import need
 
 
@@ -35,15 +35,14 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cloud_of(project: Path, folder: Path, **context: str) -> Iterator[Cloud]:
     """Tasks are processes here: what is in the image makes no difference to the modes."""
     need(_can_run(project), "no PID namespaces: neither root nor Linux")
-    lock = threading.Lock()
+    say = teller()
 
     def said(task: Any, line: str) -> None:
-        with lock:
-            print(f"{task.id[:8]} | {line}", flush=True)
+        say(f"{task.id[:8]} | {line}")
 
     given = {"wake_lead_seconds": "15", **context}
     with local_cloud(
-        project, folder, engine=None, context=given, orchestrator=True, say=print, said=said
+        project, folder, engine=None, context=given, orchestrator=True, say=say, said=said
     ) as cloud:
         yield cloud
 
