@@ -19,7 +19,7 @@ from prefect.artifacts import (
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
-from prefect.runtime import flow_run
+from prefect.runtime import flow_run, task_run
 from prefect.states import Completed
 from prefect.tasks import exponential_backoff
 
@@ -33,11 +33,13 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import TaskRun
 
     from flows.cost_report.locate import Bill, Execution
-    from flows.cost_report.model import Analysis
+    from flows.cost_report.model import Analysis, Unavailable
+    from flows.cost_report.predicted import Prediction
     from flows.cost_report.publish import Published
     from flows.cost_report.scan import Scan
     from flows.cost_report.tables import RollUp
 
+RETRIES = 3
 REREADS = 2  # when a refresh replaces the bill under our hands
 
 
@@ -52,7 +54,7 @@ def _is_io(_task: Any, _run: TaskRun, state: State[Any]) -> bool:
 step = task(
     cache_policy=NO_CACHE,
     persist_result=False,
-    retries=3,
+    retries=RETRIES,
     retry_delay_seconds=exponential_backoff(2),
     retry_jitter_factor=0.5,
     retry_condition_fn=_is_io,
@@ -100,7 +102,7 @@ def cost_report(
 
     check(scan)
     rollup = roll_up(scan, recall(bill.history, destination))
-    analysis = analyse(rollup, bill.execution.period)
+    analysis = analyse(rollup, bill.execution.period, predicted(destination))
     published = publish(bill, scan, rollup, analysis, destination)
     return Completed(message=f"published {published.report}", data=published)
 
@@ -210,11 +212,28 @@ def roll_up(scan: Scan, history: list[pa.Table]) -> RollUp:
 
 
 @step
-def analyse(rollup: RollUp, period: str) -> Analysis:
+def predicted(destination: str) -> Prediction | Unavailable | None:
+    """Fetch what an installation of Nightshift was predicted to cost: a side matter, which no run
+    fails for.
+    """
+    from flows.cost_report.model import Unavailable
+    from flows.cost_report.predicted import predicted
+
+    try:
+        return predicted(destination)
+    except Exception as error:
+        if not isinstance(error, Problem) and task_run.run_count <= RETRIES:
+            raise
+        get_run_logger().warning("the prediction is left out: %s", error)
+        return Unavailable("prediction", str(getattr(error, "summary", error)))
+
+
+@step
+def analyse(rollup: RollUp, period: str, prediction: Prediction | Unavailable | None) -> Analysis:
     """Find what changed, what is odd, what is wasted, and where the month will end."""
     from flows.cost_report.analyse import analyse
 
-    found = analyse(rollup, period)
+    found = analyse(rollup, period, prediction)
     get_run_logger().info("%d movers, %d anomalies", len(found.movers), len(found.anomalies))
     return found
 

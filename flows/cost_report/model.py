@@ -207,6 +207,38 @@ class Invoice:
 
 
 @dataclass(frozen=True)
+class InstallationService:
+    """What one service costs an installation; predicted lines without a charge have cost zero."""
+
+    name: str  # the bill's name, or the prediction's where the bill has none
+    effective_cost: Decimal  # all that the bill has so far
+    a_month: Decimal | None  # a whole month at the rate of the days so far
+    predicted: Decimal | None  # a month; None where nothing was predicted for it
+    difference: Decimal | None  # a_month - predicted
+
+
+@dataclass(frozen=True)
+class Installation:
+    """What one installation of Nightshift costs, by its tag, next to what was predicted.
+
+    `effective_cost` is the tag's total in tag_costs, to the last digit. Estimates (`a_month`,
+    `difference`) have six decimals, because an installation costs cents.
+    """
+
+    currency: str
+    name: str  # the tag's value, `nightshift-prod`; '' where that is empty
+    tag_key: str  # as the bill spells it; '' where no charge carries the tag
+    effective_cost: Decimal
+    first_day: date | None  # of its charges in the billing period
+    days: int  # complete days since then: what the rate is taken from
+    a_month: Decimal | None  # None before its first complete day
+    predicted: Decimal | None  # USD a month; None without a prediction
+    difference: Decimal | None
+    prices_as_of: str  # of the prediction
+    services: tuple[InstallationService, ...]
+
+
+@dataclass(frozen=True)
 class Unavailable:
     """An analysis that this bill does not allow, and what it would take."""
 
@@ -230,6 +262,7 @@ class Analysis:
     coverage: tuple[CommitmentCoverage, ...]
     savings: tuple[Savings, ...]
     unavailable: tuple[Unavailable, ...]
+    installations: tuple[Installation, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -125,6 +125,7 @@ def summary(report: Report) -> dict[str, Any]:
         "commitments": analysis.commitments,
         "commitment_coverage": analysis.coverage,
         "savings": analysis.savings,
+        "installations": analysis.installations,
         "rules_checked": report.rules_checked,
         "rules_skipped": report.rules_skipped,
         "violations": [

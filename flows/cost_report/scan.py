@@ -15,6 +15,7 @@ from flows.cost_report import columns, exact, read
 from flows.cost_report.batch import Batch
 from flows.cost_report.exact import Ints, Mask
 from flows.cost_report.group import Coded, Sums
+from flows.cost_report.installations import InstallationSums, unlike_tags
 from flows.cost_report.locate import HISTORY_PERIODS, Execution
 from flows.cost_report.model import Total, Violation
 from flows.cost_report.rules import ONE_CATEGORY, RULES, Rule
@@ -94,6 +95,8 @@ def prove(scan: Scan) -> None:
             raise _unequal(total.currency, sums, [total.rows, *costs])
     if rolled:
         raise _unequal(next(iter(rolled)), list(rolled.values()), [])
+    for currency, mine, tagged in unlike_tags(scan.rollup):
+        raise _unequal(currency, mine, tagged)
 
 
 def with_history(rollup: RollUp, tables: list[pa.Table]) -> RollUp:
@@ -152,7 +155,7 @@ class _Days:
     def add(self, batch: Batch) -> Coded:
         """Add a batch; returns the billing period of its rows."""
         months = _by_span(batch.times["BillingPeriodStart"], "M")
-        days = _by_span(batch.times["ChargePeriodStart"], "D")
+        days = _days(batch.times["ChargePeriodStart"])
         keys = [months, days, *(batch.text(name) for name in DAILY_KEYS)]
         self.sums.add_batch(keys, [batch.money[name] for name in COSTS], batch.rows)
         return months
@@ -179,6 +182,7 @@ class _Reading:
         self.days = _Days(period)
         self.tags = TagSums()
         self.commitments = Sums(COMMITMENT_KEYS, COSTS)
+        self.installations = InstallationSums()
         self.totals: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0] * 9)
 
     def add(self, batch: Batch) -> None:
@@ -188,6 +192,7 @@ class _Reading:
         self._add_totals(batch, months)
         self.broken.add(batch, None if all_current else current)
         self._add_tags(batch, None if all_current else current)
+        self.installations.add(batch, _days, None if all_current else current)
         self._add_commitments(batch, current)
 
     def _add_totals(self, batch: Batch, months: Coded) -> None:
@@ -228,7 +233,11 @@ class _Reading:
     def result(self, present: frozenset[str], files: int) -> Scan:
         daily, history = self.days.tables()
         rollup = RollUp(
-            daily, self.tags.table(), self.commitments.table().cast(COMMITMENTS), history
+            daily,
+            self.tags.table(),
+            self.commitments.table().cast(COMMITMENTS),
+            history,
+            self.installations.table(),
         )
         totals = _totals({k: v for k, v in self.totals.items() if k[0] == self.period})
         others = _totals({k: v for k, v in self.totals.items() if k[0] != self.period})
@@ -256,6 +265,10 @@ class _Reading:
             rows,
             files,
         )
+
+
+def _days(instants: Ints) -> Coded:
+    return _by_span(instants, "D")
 
 
 def _by_span(instants: Ints, unit: Literal["D", "M"]) -> Coded:

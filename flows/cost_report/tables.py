@@ -1,4 +1,4 @@
-"""The roll-ups: three tables that every later step works on, and that are published as they are.
+"""The roll-ups: tables that every later step works on. Three are published as they are.
 
 Columns carry FOCUS's own names (FOCUS 1.2, section 3.1); the few that FOCUS does not have
 (`ChargeDate`, `RowCount`, `TagKey`, `TagValue`) follow its style. A column that the bill lacks is
@@ -8,7 +8,7 @@ all null. Money is `decimal128(38, 18)`: exact sums of what the bill says, in un
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 
@@ -63,6 +63,12 @@ TAGS = _schema(*_text("BillingCurrency", "ChargeCategory", "TagKey", "TagValue")
 # One row per commitment, status and category, of the rows that name a CommitmentDiscountId.
 COMMITMENTS = _schema(*_text(*COMMITMENT_KEYS))
 
+# One row per day, installation of Nightshift (the value of its tag) and service.
+INSTALLATIONS = _schema(
+    pa.field("ChargeDate", pa.date32()),
+    *_text("BillingCurrency", "TagKey", "TagValue", "ServiceName"),
+)
+
 
 @dataclass(frozen=True)
 class RollUp:
@@ -72,3 +78,4 @@ class RollUp:
     tags: pa.Table  # TAGS
     commitments: pa.Table  # COMMITMENTS
     history: pa.Table  # DAILY, of earlier billing periods; may be empty
+    installations: pa.Table = field(default_factory=INSTALLATIONS.empty_table)

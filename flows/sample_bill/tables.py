@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from flows.sample_bill import anomalies as anomalies_
-from flows.sample_bill import columns, fees, pool, skus, usage
+from flows.sample_bill import columns, fees, installation, pool, skus, usage
 from flows.sample_bill import organisation as org
 from flows.sample_bill.anomalies import Anomaly
 from flows.sample_bill.catalog import SERVICES, Service, Sku
@@ -62,7 +62,13 @@ def build(options: Options) -> World:
 def usage_rows(options: Options, money: Money, period: Period) -> int:
     """Rows of metered usage in the whole month; fees and purchases are the rest of `rows`."""
     whole = replace(period, visible=period.days)
-    return options.rows - len(fees.of_period(options.seed, money, whole))
+    return options.rows - len(_few(options, money, whole))
+
+
+def _few(options: Options, money: Money, period: Period) -> list[fees.Row]:
+    """The rows that are few enough to be made one by one."""
+    rows = fees.of_period(options.seed, money, period)
+    return rows + installation.of_period(options.seed, period, options.granularity == "hourly")
 
 
 def _texts(values: Sequence[str | None], codes: NDArray[np.generic]) -> pa.Array:
@@ -317,9 +323,11 @@ def _details(sku: Sku) -> dict[str, str]:
 
 
 def fees_table(world: World, period: Period) -> pa.Table:
-    """FOCUS columns of everything that is not metered usage, typed like usage_table's."""
+    """FOCUS columns of what is not metered usage, and of the installation of Nightshift; typed like
+    usage_table's.
+    """
     wanted = columns.schema(world.options.focus)
-    rows = fees.of_period(world.options.seed, world.money, period)
+    rows = _few(world.options, world.money, period)
     table = pa.Table.from_pylist([{n: row.get(n) for n in wanted.names} for row in rows], wanted)
     return table.cast(columns.in_memory(world.options.focus))
 

@@ -33,8 +33,8 @@ from tests.e2e.places import (
 from tests.e2e.prefect_runs import Run
 
 PERIOD = "2026-11"
-STEPS = ("locate", "unchanged", "read", "changed", "check", "recall", "roll_up", "analyse",
-         "publish")  # fmt: skip
+STEPS = ("locate", "unchanged", "read", "changed", "check", "recall", "roll_up", "predicted",
+         "analyse", "publish")  # fmt: skip
 FILE = "daily-00001.parquet"
 DATA = f"data/BILLING_PERIOD={PERIOD}/{FILE}"
 

@@ -38,7 +38,7 @@ NAMES = st.sampled_from(
     [None, "", "a", "A", "ü 雲", "<script>alert(1)</script>", "=1+1", 'a,"b"\nc']
 )
 TAG_SETS = st.none() | st.dictionaries(
-    st.sampled_from(["team", "Team", "env", "ü", "<b>", "NULL"]),
+    st.sampled_from(["team", "Team", "env", "ü", "<b>", "NULL", "nightshift", "user:nightshift"]),
     st.sampled_from(["", "web", "Web", "<script>", "=1+1", "雲", "NULL", "null"]),
     max_size=3,
 )
@@ -124,6 +124,20 @@ def add_up(rows: Iterable[Row], key: Callable[[Row], Any]) -> dict[Any, Sum]:
             EXACT.add(a, exactly(row[name])) for a, name in zip(found.costs, COSTS, strict=True)
         ]
     return dict(sums)
+
+
+def installation_lines(rows: Sequence[Row]) -> dict[Any, Sum]:
+    """Per day, spelling of the tag, installation and service."""
+    found: dict[Any, Sum] = {}
+    for key in ("nightshift", "user:nightshift"):
+        carrying = [row for row in rows if key in (row["Tags"] or {})]
+
+        def line(row: Row, key: str = key) -> tuple[Any, ...]:
+            service = text(row, "ServiceName")
+            return day(row), row["BillingCurrency"], key, row["Tags"][key], service
+
+        found |= add_up(carrying, line)
+    return found
 
 
 def tag_lines(rows: Sequence[Row]) -> dict[Any, Sum]:

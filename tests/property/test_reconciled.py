@@ -127,6 +127,10 @@ def assert_reconciled(scan: Scan, rows: Sequence[Row]) -> None:
     assert lines(
         rollup.tags, ["BillingCurrency", "ChargeCategory", "TagKey", "TagValue"]
     ) == bill.tag_lines(mine)
+    assert lines(
+        rollup.installations,
+        ["ChargeDate", "BillingCurrency", "TagKey", "TagValue", "ServiceName"],
+    ) == bill.installation_lines(mine)
     committed = [row for row in mine if row["CommitmentDiscountId"]]
     assert lines(rollup.commitments, COMMITMENT_KEYS) == add_up(
         committed, lambda row: tuple(bill.text(row, name) for name in COMMITMENT_KEYS)

@@ -15,6 +15,8 @@ from flows.cost_report.model import (
     CommitmentUse,
     DailyCost,
     Forecast,
+    Installation,
+    InstallationService,
     Invoice,
     Mover,
     Reason,
@@ -133,6 +135,7 @@ def typical(currency: str = "USD", scale: float = 1.0, last: int = 21, seed: int
                 ),
             ),
             unavailable=(),
+            installations=installations(currency),
         ),
     )
 
@@ -372,6 +375,47 @@ def tags(currency: str, effective: Decimal) -> tuple[TagCoverage, ...]:
         one("team", "0.762", 31, (("core-infra", "0.29"), ("växel ☎ support", "0.11"))),
         one("k8s-pod", "0.338", 4096, (("ingress-nginx-7d9c", "0.02"),), True),
     )
+
+
+def installations(currency: str) -> tuple[Installation, ...]:
+    """One that costs more than predicted, and in USD one that is predicted and not in the bill."""
+
+    def service(name: str, cost: str, a_month: str, predicted: str | None) -> InstallationService:
+        due = Decimal(predicted) if predicted and currency == "USD" else None
+        less = None if due is None else Decimal(a_month) - due
+        return InstallationService(name, Decimal(cost), Decimal(a_month), due, less)
+
+    in_usd = currency == "USD"
+    charged = Installation(
+        currency=currency,
+        name="nightshift-prod",
+        tag_key="user:nightshift",
+        effective_cost=Decimal("0.2920000001"),
+        first_day=date(2026, 11, 1),
+        days=20,
+        a_month=Decimal("0.42"),
+        predicted=Decimal("0.37") if in_usd else None,
+        difference=Decimal("0.05") if in_usd else None,
+        prices_as_of="2026-11-27" if in_usd else "",
+        services=(
+            service("Amazon Elastic Container Service", "0.1400000001", "0.20", "0.21"),
+            service("Amazon EC2 Container Registry (ECR)", "0.0840", "0.12", "0.06"),
+            service("Amazon Virtual Private Cloud", "0.0680", "0.10", None),
+            service("AWS CodePipeline", "0", "0", "0.10"),
+        ),
+    )
+    missing = replace(
+        charged,
+        name="nightshift-dev",
+        tag_key="",
+        effective_cost=Decimal(0),
+        first_day=None,
+        days=0,
+        a_month=None,
+        difference=None,
+        services=(InstallationService("AWS Fargate", Decimal(0), None, Decimal("0.37"), None),),
+    )
+    return (charged, missing) if in_usd else (charged,)
 
 
 def commitments(currency: str, scale: float) -> tuple[CommitmentUse, ...]:
@@ -618,6 +662,16 @@ def hostile() -> Report:
             tags=tuple(replace(t, key=bad, top=((bad, Decimal(1)),)) for t in found.tags),
             commitments=tuple(replace(c, name=bad, id=bad, type=bad) for c in found.commitments),
             unavailable=(Unavailable(bad, bad),),
+            installations=tuple(
+                replace(
+                    i,
+                    name=bad,
+                    tag_key=i.tag_key and bad,
+                    prices_as_of=bad,
+                    services=tuple(replace(s, name=bad) for s in i.services),
+                )
+                for i in found.installations
+            ),
         ),
     )
 

@@ -180,6 +180,7 @@ def test_chapters_come_in_order_with_their_figures() -> None:
         "Where the month will end",
         "What is wasted or untagged",
         "Where the money goes",
+        "What Nightshift costs",
         "What was checked",
     ]
     places = [words.rindex(chapter) for chapter in chapters]

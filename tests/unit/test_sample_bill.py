@@ -339,6 +339,21 @@ def test_tags_are_what_people_make_of_them(rows: list[Row]) -> None:
     assert any(row["Tags"] is None for row in rows if row["ResourceId"] is None)
 
 
+def test_an_installation_costs_cents(rows: list[Row]) -> None:
+    """Each of its days, within what README.md says of such an installation."""
+    ours = [row for row in rows if dict(row["Tags"] or []).get("user:nightshift")]
+    assert {dict(row["Tags"])["user:nightshift"] for row in ours} == {"nightshift-prod"}
+    for period in periods(OPTIONS):
+        first = datetime(period.first.year, period.first.month, 1)
+        mine = [row for row in ours if row["BillingPeriodStart"] == first]
+        assert len({row["ChargePeriodStart"] for row in mine}) == period.days
+        assert 0.3 < sum(row["EffectiveCost"] for row in mine) < 0.8
+    assert {row["ServiceName"] for row in ours} == {
+        "Amazon Elastic Container Service", "Amazon Virtual Private Cloud", "AmazonCloudWatch",
+        "Amazon EC2 Container Registry (ECR)", "Amazon Simple Storage Service",
+    }  # fmt: skip
+
+
 def test_a_closed_month_is_worth_about_a_hundred_thousand(rows: list[Row]) -> None:
     for period in periods(OPTIONS):
         first = datetime(period.first.year, period.first.month, 1)

@@ -13,11 +13,13 @@ from flows.cost_report.analyse.charges import charge_kinds, usage
 from flows.cost_report.analyse.commitments import commitment_coverage, commitment_use, savings
 from flows.cost_report.analyse.days import Days, days_of, with_history
 from flows.cost_report.analyse.forecast import forecasts
+from flows.cost_report.analyse.installations import installations
 from flows.cost_report.analyse.movers import comparisons, movers
 from flows.cost_report.analyse.shares import currencies, daily_costs, invoices, shares
 from flows.cost_report.analyse.sums import all_null, exactly, text, where
 from flows.cost_report.analyse.tags import tag_coverage
 from flows.cost_report.model import Analysis, Unavailable
+from flows.cost_report.predicted import Prediction
 from flows.cost_report.tables import RollUp
 
 __all__ = ["analyse"]
@@ -36,14 +38,22 @@ NEEDS = (
 )
 
 
-def analyse(rollup: RollUp, period: str) -> Analysis:
-    """Everything that can be found in the roll-ups of one billing period ('2026-11')."""
+def analyse(
+    rollup: RollUp, period: str, prediction: Prediction | Unavailable | None = None
+) -> Analysis:
+    """Everything that can be found in the roll-ups of one billing period ('2026-11').
+
+    `prediction`: what an installation should cost, or why that is not known.
+    """
+    known = prediction if isinstance(prediction, Prediction) else None
     with exactly():
         days = days_of(rollup.daily, period)
-        parts = [_of_currency(rollup, days, name) for name in currencies(rollup.daily)]
+        parts = [_of_currency(rollup, days, name, known) for name in currencies(rollup.daily)]
         missing = [*_missing(rollup), *(gap for part in parts for gap in part.unavailable)]
         if not parts:
             missing.append(Unavailable("forecast", "the bill has no rows"))
+        if isinstance(prediction, Unavailable):
+            missing.append(prediction)
     return Analysis(
         charge_kinds=tuple(found for part in parts for found in part.charge_kinds),
         invoices=tuple(found for part in parts for found in part.invoices),
@@ -57,10 +67,13 @@ def analyse(rollup: RollUp, period: str) -> Analysis:
         coverage=tuple(found for part in parts for found in part.coverage),
         savings=tuple(found for part in parts for found in part.savings),
         unavailable=tuple(dict.fromkeys(missing)),
+        installations=tuple(found for part in parts for found in part.installations),
     )
 
 
-def _of_currency(rollup: RollUp, days: Days, name: str | None) -> Analysis:
+def _of_currency(
+    rollup: RollUp, days: Days, name: str | None, prediction: Prediction | None
+) -> Analysis:
     """The same, of one currency: currencies are never added."""
     currency = text(name)
     daily, history = (
@@ -95,6 +108,11 @@ def _of_currency(rollup: RollUp, days: Days, name: str | None) -> Analysis:
         coverage=(covered,) if covered else (),
         savings=(saved,) if saved else (),
         unavailable=tuple(missing),
+        installations=tuple(
+            installations(
+                where(rollup.installations, BillingCurrency=name), days, currency, prediction
+            )
+        ),
     )
 
 

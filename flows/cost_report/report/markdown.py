@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 
-from flows.cost_report.model import Anomaly, Mover, Report
+from flows.cost_report.model import Anomaly, Installation, Mover, Report
 from flows.cost_report.report import fmt
+from flows.cost_report.report.installations import called, money_of
 
 LISTED = 5
 LONGEST = 80
@@ -42,6 +43,9 @@ def markdown_summary(report: Report) -> str:
         lines += _movers([m for m in report.analysis.movers if m.currency == total.currency], money)
         lines += _anomalies(
             [a for a in report.analysis.anomalies if a.currency == total.currency], money
+        )
+        lines += _installations(
+            [i for i in report.analysis.installations if i.currency == total.currency]
         )
     lines += [_checked(report), ""]
     return "\n".join(lines)
@@ -124,6 +128,32 @@ def _anomalies(anomalies: list[Anomaly], money: fmt.Money) -> list[str]:
     ]
     more = len(anomalies) - LISTED
     return ["**What is odd**", "", *lines, *([f"- and {more} more"] if more > 0 else []), ""]
+
+
+def _installations(installations: list[Installation]) -> list[str]:
+    if not installations:
+        return []
+    lines = [f"- {_text(called(i))}: {', '.join(_cost_of(i))}" for i in installations[:LISTED]]
+    more = len(installations) - LISTED
+    return [
+        "**What Nightshift costs**",
+        "",
+        *lines,
+        *([f"- and {more} more"] if more > 0 else []),
+        "",
+    ]
+
+
+def _cost_of(installation: Installation) -> list[str]:
+    money = money_of(installation)
+    said = ["no charge carries its tag"]
+    if installation.tag_key:
+        said = [f"{_amount(money(installation.effective_cost))} so far"]
+    if installation.a_month is not None:
+        said.append(f"{_amount(money(installation.a_month))} a month at this rate")
+    if installation.predicted is not None:
+        said.append(f"predicted {_amount(money(installation.predicted))} a month")
+    return said
 
 
 def _checked(report: Report) -> str:

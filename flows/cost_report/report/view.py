@@ -24,6 +24,7 @@ from flows.cost_report.model import (
 )
 from flows.cost_report.report import fmt
 from flows.cost_report.report.charts import CumulativeChart, DailyChart
+from flows.cost_report.report.installations import InstallationView, installation_views
 from flows.cost_report.report.series import cumulative_chart, daily_chart, series, undrawn
 
 COMPARISONS = ("month over month", "day over day")
@@ -85,6 +86,7 @@ class CurrencyView:
     kinds: tuple[ChargeKind, ...]
     invoices: tuple[Invoice, ...]
     share_tables: tuple[ShareTable, ...]
+    installations: tuple[InstallationView, ...]
 
     @property
     def named(self) -> str:
@@ -158,6 +160,7 @@ def _view(report: Report, total: Total, slug: str) -> CurrencyView:
         kinds=tuple(k for k in found.charge_kinds if k.currency == code),
         invoices=tuple(i for i in found.invoices if i.currency == code),
         share_tables=_share_tables(s for s in found.shares if s.currency == code),
+        installations=installation_views(report, code),
     )
 
 
