@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from deployments.meter.often import VARIABLE, runs_a_year
 from deployments.problems import raise_all
 from flows.problem import Problem
 
@@ -37,7 +38,9 @@ class Wanted:
 def with_roles(
     wanted: Sequence[Wanted], roles: Mapping[str, str], stack: str
 ) -> tuple[Wanted, ...]:
-    """Each deployment with its own task role. `roles`: ARNs by the deployments' names."""
+    """Each deployment with its own task role, its runs told how many they are in a year. `roles`:
+    ARNs by the deployments' names.
+    """
     raise_all(
         Problem(
             "a deployment has no role yet",
@@ -53,4 +56,6 @@ def with_roles(
 
 def _with_role(deployment: Wanted, role: str) -> Wanted:
     variables = {**deployment.fields["job_variables"], "task_role_arn": role}
+    if runs := runs_a_year(deployment.schedules):
+        variables["env"] = {VARIABLE: str(runs), **(variables.get("env") or {})}
     return replace(deployment, fields={**deployment.fields, "job_variables": variables})

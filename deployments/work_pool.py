@@ -10,9 +10,13 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from deployments.meter.task import ARCHITECTURE, CAPACITY, PUBLIC_IP
 from flows.problem import Problem
 
 TYPE = "ecs"
+PLATFORM = "ARM64"
+# What the worker runs by itself (`BaseJobConfiguration._base_flow_run_command`), metered.
+COMMAND = "python -m deployments.meter prefect flow-run execute"
 SCRATCH = "/tmp"  # noqa: S108 - where a task may write: its root file system is read-only
 
 
@@ -54,15 +58,17 @@ def base_job_template(
             f"arn:aws:ssm:{region}:{account}:parameter{output(outputs, 'ApiSecret')}"
         ),
         "labels": {"nightshift": output(outputs, "ClusterName")},  # whose costs these are
-        "env": _environment(region),
+        "env": _environment(outputs, region),
+        "command": COMMAND,
     }.items():
         _at(template, f"variables.properties.{variable}")["default"] = value
+    _capacity(template)
     _definition(template, outputs, region)
     _request(template, outputs)
     return template
 
 
-def _environment(region: str) -> dict[str, str | None]:
+def _environment(outputs: Mapping[str, str], region: str) -> dict[str, str | None]:
     """What each run is given. It goes before what the worker hands on of its own settings."""
     return {
         "AWS_DEFAULT_REGION": region,
@@ -73,9 +79,21 @@ def _environment(region: str) -> dict[str, str | None]:
         "PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR": "crash",
         "PREFECT_CLIENT_MAX_RETRIES": "10",  # half an hour without an API; the default is a minute
         "DO_NOT_TRACK": "1",
+        ARCHITECTURE: PLATFORM,
+        PUBLIC_IP: output(outputs, "AssignPublicIp"),
         # None takes it away: the server's password would stand in each task's description.
         "PREFECT_SERVER_API_AUTH_STRING": None,
     }
+
+
+def _capacity(template: dict[str, Any]) -> None:
+    """Tells each run on what it runs, whoever says so: the pool, the deployment, or for one run the
+    orchestrator. Within a text a value becomes its text (`prefect.utilities.templating`), and what
+    stands here in `env` is added to, by the pool's default and by a deployment's own
+    (`BaseJobConfiguration.from_template_and_values`).
+    """
+    strategy = {CAPACITY: "strategy {{ capacity_provider_strategy }}"}
+    _replace(template, "job_configuration.env", "{{ env }}", strategy)
 
 
 def _definition(template: dict[str, Any], outputs: Mapping[str, str], region: str) -> None:
@@ -90,7 +108,7 @@ def _definition(template: dict[str, Any], outputs: Mapping[str, str], region: st
         template,
         place,
         {
-            "runtimePlatform": {"cpuArchitecture": "ARM64", "operatingSystemFamily": "LINUX"},
+            "runtimePlatform": {"cpuArchitecture": PLATFORM, "operatingSystemFamily": "LINUX"},
             "volumes": [{"name": "scratch"}],
         },
     )
@@ -184,7 +202,7 @@ def _add(template: Any, path: str, values: Mapping[str, Any]) -> None:
     found.update(values)
 
 
-def _replace(template: Any, path: str, old: str, new: str) -> None:
+def _replace(template: Any, path: str, old: str, new: str | dict[str, str]) -> None:
     parent, _, key = path.rpartition(".")
     if _at(template, path) != old:
         raise _moved(path, f"it is {_at(template, path)!r} and was {old!r}")

@@ -19,7 +19,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -183,7 +183,26 @@ def _client() -> Any:
     import boto3  # late: it costs a quarter of a second that local runs need not pay
     from botocore.config import Config
 
-    return boto3.client("s3", config=Config(retries={"mode": "standard", "max_attempts": 5}))
+    client = boto3.client("s3", config=Config(retries={"mode": "standard", "max_attempts": 5}))
+    if folder := os.environ.get(_REQUESTS):  # somebody wants to know what they cost
+        client.meta.events.register("before-send.s3", partial(_count, Path(folder)))
+    return client
+
+
+_REQUESTS = "NIGHTSHIFT_REQUESTS"  # a folder where each request leaves a byte, in PUT or GET
+
+
+def _count(folder: Path, event_name: str, **_: Any) -> None:
+    """Each try counts, as S3 counts it; never fails. https://aws.amazon.com/s3/pricing/: PUT, COPY,
+    POST and LIST have one price, DELETE has none, all others have GET's.
+    """
+    operation = event_name.rpartition(".")[2]
+    if operation.startswith(("Delete", "Abort")):
+        return
+    dear = ("Put", "Copy", "Post", "List", "Create", "Upload", "Complete")
+    kind = "PUT" if operation.startswith(dear) else "GET"
+    with contextlib.suppress(OSError), (folder / kind).open("ab") as file:
+        file.write(b".")
 
 
 @dataclass(frozen=True)

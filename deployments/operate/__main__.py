@@ -63,6 +63,19 @@ def _do(options: argparse.Namespace) -> int:
             from deployments.operate.logs import logs
 
             logs(at, options.run, _say, follow=options.follow)
+        case "release":
+            from deployments.operate.release import release
+
+            return release(at, _say)
+        case "releases":
+            from deployments.operate.releases import releases, subjects, table
+
+            found = releases(at)
+            print(table(found, subjects(found), datetime.now(UTC)))
+        case "rollback":
+            from deployments.operate.rollback import rollback
+
+            rollback(at, options.to, _say)
         case "ui":
             (ui.live if options.live else ui.over_a_copy)(at, _say, options.port)
     return 0
@@ -145,7 +158,28 @@ def _parser() -> argparse.ArgumentParser:
         "--local", action="store_true", help="the runs on this machine, whatever the stack"
     )
     ui.add_argument("--port", type=int, metavar="N", help="on this machine (4200, or a free one)")
-    for command in (status, wake, trigger, logs):
+    release = commands.add_parser(
+        "release",
+        help="build, try, scan and make live the commit that is checked out",
+        description="By hand what the pipeline does for a push: runs buildspec.yml's commands "
+        "here, with Docker and the AWS CLI. Exit status 1 if one of them fails; what is live then "
+        "stays so.",
+    )
+    released = commands.add_parser(
+        "releases",
+        help="the images there are, and which is live",
+        description="The newest first: tag (the commit), digest, age, what ECR's scan has found.",
+    )
+    rollback = commands.add_parser(
+        "rollback",
+        help="make an earlier image live again",
+        description="Moves the tag `live` to another image, and wakes the orchestrator, which "
+        "takes it for the runs that follow. Runs under way end on the image that they have.",
+    )
+    rollback.add_argument(
+        "--to", required=True, metavar="TAG", help="a tag or a digest that `releases` shows"
+    )
+    for command in (status, wake, trigger, logs, release, released, rollback):
         command.add_argument(
             "--stack",
             default=os.environ.get("NIGHTSHIFT_STACK") or STACK,

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from deployments.diagnosis import diagnose, no_capacity, stopped
+from deployments.diagnosis import Diagnosis, diagnose, no_capacity, stopped
 from deployments.orchestrator.look import runs
-from deployments.server import asking
+from deployments.server import PAGE, asking
 from deployments.straighten import Task, own_tasks
 
 if TYPE_CHECKING:
@@ -141,6 +141,33 @@ def run_again(client: SyncPrefectClient, again: Again, former: FlowRun) -> FlowR
             message=f"Run again after {again.run.name}: {again.why}",
         ),
     )
+
+
+def followed(client: SyncPrefectClient, crashed: Sequence[Crashed]) -> set[str]:
+    """The ids of those that were run again, by this orchestrator or by one before it."""
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterIdempotencyKey
+
+    keys = {}
+    for run in crashed:
+        root, number = _number(run)
+        keys[_KEY.format(root=root, number=number)] = run.id
+    if not keys:
+        return set()
+    with asking("which runs were run again"):
+        found = client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(
+                idempotency_key=FlowRunFilterIdempotencyKey(any_=list(keys))
+            ),
+            limit=PAGE,
+        )
+    return {keys[run.idempotency_key] for run in found if run.idempotency_key in keys}
+
+
+def diagnosed(crashed: Sequence[Crashed], tasks: Iterable[Task]) -> dict[str, Diagnosis]:
+    """By the runs' ids, what ECS says of those whose tasks it still knows and that have stopped."""
+    tasks = tuple(tasks)
+    own = {run.id: own_tasks(tasks, run.id, run.pid) for run in crashed}
+    return {id_: diagnose(its[-1]) for id_, its in own.items() if its and stopped(its[-1])}
 
 
 def newest_of(ids: Mapping[str, str], run: str) -> str:

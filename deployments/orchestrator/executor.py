@@ -18,7 +18,18 @@ from typing import Any
 import httpx
 
 from deployments import litestream
-from deployments.orchestrator import again, catch_up, environments, history, leftovers, wake_up
+from deployments.diagnosis import Diagnosis
+from deployments.orchestrator import (
+    again,
+    catch_up,
+    environments,
+    history,
+    last_words,
+    leftovers,
+    wake_up,
+    watchdog,
+)
+from deployments.orchestrator.alerts import Alerts, Place
 from deployments.orchestrator.journal import (
     FIRST_START,
     LIVES,
@@ -35,6 +46,7 @@ from deployments.orchestrator.life import (
     Program,
     Seen,
     SetWakeUp,
+    SetWatchdog,
     Step,
     Wait,
     Work,
@@ -55,6 +67,7 @@ FULL = 64 * 1024 * 1024  # bytes: with less than this, SQLite and Litestream fai
 SLOWEST = 30.0  # seconds between tries of what fails
 _NEWER = timedelta(seconds=30)  # between looks at what is live
 _UNVERIFIED = 5  # looks at a replica that is not complete, before another is begun
+_UNWATCHED = timedelta(minutes=10)  # after it was given up, before the watchdog is tried again
 _STRAIGHT = timedelta(minutes=10)  # between looks at what ECS has, for ends that nobody heard of
 
 Say = Callable[[str], None]
@@ -84,16 +97,22 @@ class Executor:
             Do.START_SERVER: Child("Prefect server", 15),
             Do.START_WORKER: Child("worker", 15),
         }
-        self._seen = Seen(datetime.now(UTC), where.mode, where.lead)
+        place = Place(where.topic, where.outputs.stack, where.outputs.values.get("JobLogGroup", ""))
+        self._alerts = Alerts(clients("sns"), place, self._journal, say, told_to_end.wait)
+        grace = where.overdue if where.topic and where.watchdog[1] else None
+        self._seen = Seen(datetime.now(UTC), where.mode, where.lead, grace)
         self._life = 0  # this life's own number
         self._later_straight: tuple[str, ...] = ()  # runs that are to be set straight again soon
         self._unsettled: tuple[str, ...] = ()  # crashed runs whose ECS tasks have not stopped
         self._again: dict[str, str] = {}  # runs that were run again, and as which
         self._settled: set[str] = set()  # crashed runs that were looked into
+        self._why: dict[str, Diagnosis] = {}  # what ECS said of them
+        self._unwatched = 0  # times in a row that the watchdog could not be set
+        self._gave_up = datetime.min.replace(tzinfo=UTC)
         self._looked_for_newer = self._straightened = datetime.min.replace(tzinfo=UTC)
         self._failures = self._unverified = 0
         self._because = ""
-        self._trouble = ""
+        self._trouble = self._watchdog_trouble = ""
 
     def live(self) -> int:
         """Until the end; the exit status."""
@@ -133,7 +152,7 @@ class Executor:
 
     def _well_again(self) -> None:
         if self._failures >= 3 and self._seen.holder:
-            self._note(trouble=self._trouble)
+            self._note_trouble()
         self._failures = 0
 
     # --- look ------------------------------------------------------------------------------------
@@ -215,8 +234,11 @@ class Executor:
             looked.next_run,
             bool(self._requests.waiting()),
             (*self._unsettled, *self._later_straight),
+            looked.unbegun,
         )
         self._seen = replace(self._seen, work=work, newer=self._newer())
+        if self._watchdog_trouble and self._seen.now - self._gave_up > _UNWATCHED:
+            self._seen = replace(self._seen, watchdog=None)
         self._note(
             because=awake_because(self._seen),
             next=looked.coming,
@@ -229,7 +251,7 @@ class Executor:
         if self._seen.server is Program.RUNNING or self._where.mode == "external":
             with connected() as client:
                 looked = look(client, self._names)
-            work = replace(work, busy=looked.busy, next=looked.next)
+            work = replace(work, busy=looked.busy, next=looked.next, unbegun=looked.unbegun)
         elif self._database.exists():
             busy, due = look_at_database(self._database)
             work = replace(work, busy=busy, next=due)
@@ -250,7 +272,7 @@ class Executor:
                 f"the image that is live is {digest}, one orchestrator has ended for it, and ECS "
                 f"runs {self._where.digest} all the same"
             )
-            self._note(trouble=self._trouble)
+            self._note_trouble()
             return False
         self._say(f"another image is live: {digest}")
         self._note(made_way=digest)
@@ -284,6 +306,8 @@ class Executor:
                 self._seen = replace(self._seen, wake_up=at)
                 self._note(wake_up=iso(at))
                 self._say(f"the next wake-up is at {at:%Y-%m-%d %H:%M:%S} UTC")
+            case SetWatchdog():
+                self._set_watchdog(step)
             case Do():
                 self._do(step)
 
@@ -312,7 +336,10 @@ class Executor:
                 self._attend()
             case Do.STOP_WORKER:
                 self._children[Do.START_WORKER].stop()
+                self._seen = replace(self._seen, attended=False)  # it may have ended one meanwhile
             case Do.STOP_SERVER:
+                if self._seen.phase is Phase.LEAVE and not self._seen.replaced:
+                    last_words.hear_out(self._ecs, self._where.cluster, self._told.wait)
                 self._children[Do.START_SERVER].stop()
             case Do.STOP_LITESTREAM:
                 self._children[Do.START_LITESTREAM].stop()
@@ -335,6 +362,34 @@ class Executor:
         self._seen = replace(self._seen, phase=phase)
         # The holder too: one that stays after all has given it up already.
         self._note(holder=self._where.task, doing=phase.value, since=iso(self._seen.now))
+
+    def _set_watchdog(self, to: SetWatchdog) -> None:
+        """Nobody's work waits for it, and after a few tries no sleep either: it is tried again."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        place = {"topic": self._where.topic, "stack": self._where.outputs.stack}
+        try:
+            watchdog.move(self._scheduler, self._where.watchdog, to, **place)
+        except (BotoCoreError, ClientError) as error:
+            self._unwatched += 1
+            self._say(f"the watchdog is not set: {error}")
+            if self._unwatched < 3:
+                self._told.wait(2.0**self._unwatched)
+                return
+            self._gave_up = self._seen.now
+            self._watchdog_trouble = f"people are not told of runs that do not begin: {error}"
+        else:
+            self._watchdog_trouble = ""
+            if to.at:
+                due = f"{to.run} of {to.deployment} has not begun by {to.at:%Y-%m-%d %H:%M:%S} UTC"
+                self._say(f"people are told if {due}")
+        self._unwatched = 0
+        self._seen = replace(self._seen, watchdog=to)
+        self._note_trouble()
+
+    def _note_trouble(self) -> None:
+        troubles = (self._trouble, self._alerts.trouble, self._watchdog_trouble)
+        self._note(trouble="; ".join(filter(None, troubles)))
 
     def _note(self, **changes: Any) -> None:
         self._journal.change(**changes)
@@ -405,7 +460,7 @@ class Executor:
             with connected() as client:
                 catch_up.caught_up(client, environments.catch_up(self._where), self._say)
         self._straightened = self._seen.now
-        self._seen = replace(self._seen, straight=True)
+        self._seen = replace(self._seen, straight=True, attended=False)
 
     def _reconcile(self) -> None:
         """What cannot be reconciled must not keep the rest from running, or what is there."""
@@ -423,7 +478,7 @@ class Executor:
             self._trouble = str(problem)
         if self._trouble:
             self._say(f"NOT RECONCILED: {self._trouble}")
-        self._note(trouble=self._trouble)
+        self._note_trouble()
         self._seen = replace(self._seen, reconciled=True)
 
     def _attend(self) -> None:
@@ -440,6 +495,15 @@ class Executor:
             ]
             self._unsettled_runs(client, crashed, look_at_tasks)
             self._requests.attend(client, self._again, self._settled)
+            self._alerts.attend(
+                client,
+                self._seen.now,
+                self._settled,
+                self._why,
+                last=self._seen.worker is Program.ABSENT,
+            )
+        self._note_trouble()
+        self._seen = replace(self._seen, attended=True)
 
     def _unsettled_runs(self, client: Any, crashed: Any, look_at_tasks: Any) -> None:
         if not crashed:
@@ -447,7 +511,9 @@ class Executor:
             return
         runs = {str(run.id): run for run in crashed}
         seen = [again.seen(run) for run in crashed]
-        decided = again.decide(seen, look_at_tasks(self._ecs, self._where.cluster, seen))
+        tasks = look_at_tasks(self._ecs, self._where.cluster, seen)
+        decided = again.decide(seen, tasks)
+        self._why |= again.diagnosed(seen, tasks)
         for one in decided.again:
             try:
                 made = again.run_again(client, one, runs[one.run.id])

@@ -39,6 +39,9 @@ class Journal:
     wake_up: str | None = None
     next: tuple[dict[str, str], ...] = ()
     last: tuple[dict[str, str], ...] = ()
+    # Runs that failed and were told of, or run again: `run` and when it ended, `at`.
+    told: tuple[dict[str, str], ...] = ()
+    told_since: str = ""  # what ended before is not told; '' before the first look
     image: str = ""
     made_way: str = ""  # the image, by digest, for which the last one to be replaced has ended
     prefect: str = ""  # the version whose migrations and block types the history has
@@ -132,7 +135,7 @@ def parsed(body: bytes, where: str) -> Journal:
     try:
         content = json.loads(body)
         known = {name: it for name, it in content.items() if name in Journal.__dataclass_fields__}
-        for name in ("next", "last", "bad"):
+        for name in ("next", "last", "told", "bad"):
             known[name] = tuple(known.get(name) or ())
         known["life"] = int(known.get("life", 0))
         return Journal(**known)

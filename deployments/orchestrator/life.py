@@ -42,6 +42,15 @@ class Phase(Enum):
 
 
 @dataclass(frozen=True)
+class Unbegun:
+    """A run that nobody has attended to yet: Scheduled, Late or Pending."""
+
+    deployment: str
+    run: str
+    due: datetime  # or when it was made, if that is later
+
+
+@dataclass(frozen=True)
 class Work:
     """What there is to do, as Prefect and the state bucket tell."""
 
@@ -50,6 +59,17 @@ class Work:
     next_run: str = ""  # which, in words
     requests: bool = False  # somebody asks for a run
     unsettled: tuple[str, ...] = ()  # ended runs whose ECS tasks have not: what follows is open
+    unbegun: tuple[Unbegun, ...] = ()
+
+
+@dataclass(frozen=True)
+class SetWatchdog:
+    """When people are told that a run has not begun, and which."""
+
+    at: datetime | None = None  # None: there is none to watch for
+    due: datetime | None = None
+    deployment: str = ""
+    run: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,6 +77,7 @@ class Seen:
     now: datetime
     mode: Mode
     lead: timedelta  # from a wake-up to its run
+    grace: timedelta | None = None  # after which a run is overdue; 0: never; None: no watchdog
     phase: Phase = Phase.WAKE
     told_to_end: bool = False  # ECS sends SIGTERM
     replaced: bool = False  # the journal names another orchestrator
@@ -71,8 +92,10 @@ class Seen:
     straight: bool = False  # what Prefect says of its runs is true
     reconciled: bool = False
     work: Work | None = None  # None: nobody can be asked
+    attended: bool = False  # to all that has ended so far: it runs again, or people were told
     asked_again: bool = False  # all that is due next was made, and no worker has run since
     wake_up: datetime | None = None  # when the schedule wakes us, as far as it was read
+    watchdog: SetWatchdog | None = None  # as this life has set it; None before it has
     verified: bool = False  # the replica was restored and is equal; nothing has written since
     newer: bool = False  # another image is live: the next orchestrator is to be of that one
 
@@ -121,7 +144,7 @@ class End:
     because: str
 
 
-Step = Do | SetWakeUp | Wait | End
+Step = Do | SetWakeUp | SetWatchdog | Wait | End
 
 
 # --- the decision --------------------------------------------------------------------------------
@@ -177,15 +200,23 @@ def _wake(seen: Seen) -> tuple[Step, ...]:
 def _work(seen: Seen) -> tuple[Step, ...]:
     if seen.work is None:
         return (Wait(LOOK, "Prefect does not answer"),)
+    watchdog = wanted_watchdog(seen)
+    moved = (watchdog,) if watchdog and watchdog != seen.watchdog else ()
+    return (*moved, *_work_or_leave(seen, seen.work))
+
+
+def _work_or_leave(seen: Seen, work: Work) -> tuple[Step, ...]:
     because = awake_because(seen)
     if because and seen.worker is Program.ABSENT:
         # The last worker may have taken a run while it was stopped, and have started nothing.
-        before = (Do.SET_STRAIGHT,) if seen.work.busy else ()
+        before = (Do.SET_STRAIGHT,) if work.busy else ()
         return (*before, Do.START_WORKER)
     if because:
         return (Do.ATTEND, Wait(LOOK, because))
     if seen.worker is not Program.ABSENT:
         return (Do.ATTEND, Do.STOP_WORKER)
+    if not seen.attended:
+        return (Do.ATTEND,)  # and look again: it may run again
     if not seen.asked_again:
         return (Do.ASK_AGAIN,)  # and look again: what somebody added meanwhile keeps it awake
     if seen.newer:
@@ -210,6 +241,8 @@ def _leave(seen: Seen) -> tuple[Step, ...]:
             return (Do.STAY,)  # it would come before the sleep
         if work.next is not None and work.next - seen.lead < seen.wake_up:
             return (Do.STAY,)  # somebody has added a run, and it would come after that one
+        if wanted_watchdog(seen) not in (None, seen.watchdog):
+            return (Do.STAY,)  # it would tell of a run that is not the next any more
     if seen.mode != "external":
         if seen.server is not Program.ABSENT:
             return (Do.STOP_SERVER,)
@@ -258,6 +291,26 @@ def wanted_wake_up(seen: Seen) -> datetime:
             return seen.wake_up
         return latest.replace(microsecond=0)
     return (next_run - seen.lead).replace(microsecond=0)
+
+
+def wanted_watchdog(seen: Seen) -> SetWatchdog | None:
+    """For the next run to be overdue; None where there is no such schedule. Of one that is overdue
+    already people were told: nobody has moved the watchdog that stood there.
+    """
+    if seen.grace is None:
+        return None
+    runs = (seen.work or Work()).unbegun if seen.grace else ()
+    overdue = {run: _whole(run.due + seen.grace) for run in runs}
+    coming = [(at, run) for run, at in overdue.items() if at > seen.now]
+    if not coming:
+        return SetWatchdog()
+    at, run = min(coming, key=lambda one: (one[0], one[1].deployment, one[1].run))
+    return SetWatchdog(at, run.due, run.deployment, run.run)
+
+
+def _whole(time: datetime) -> datetime:
+    """To the second, as EventBridge has it, and no sooner."""
+    return (time + timedelta(microseconds=999_999)).replace(microsecond=0)
 
 
 def missed(seen: Seen) -> str:

@@ -6,11 +6,12 @@ import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from deployments.orchestrator.life import Unbegun
 from deployments.server import asking
 from deployments.set_straight import RETRYING, busy_runs
 from deployments.wanted import POOL
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 
 SHOWN = 5  # of the next runs, and of the last
 SKIPPED = "Skipped"  # the name of the state of an overdue run that a newer one stands for
+# Names of states of the type SCHEDULED in which a run is waiting for something else than a worker:
+# somebody has attended to it already.
+ATTENDED = ("AwaitingConcurrencySlot", "AwaitingRetry", "Resuming")
+LOOKED_AT = 50  # of the runs that have not begun: more than can be overdue one day and well
+LONG_AGO = timedelta(days=1)  # what was due before has been overdue for long
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,7 @@ class Looked:
     next_run: str
     coming: tuple[dict[str, str], ...]
     last: tuple[dict[str, str], ...]
+    unbegun: tuple[Unbegun, ...] = ()
 
 
 @dataclass
@@ -61,15 +68,14 @@ def look(client: SyncPrefectClient, names: Names) -> Looked:
 
     with asking("what there is to do"):
         busy = busy_runs(client)
+        queues = _moving(client)
         coming = runs(
             client,
             [StateType.SCHEDULED],
             FlowRunSort.NEXT_SCHEDULED_START_TIME_ASC,
             limit=SHOWN,
+            queues=queues,
         )
-        if coming:
-            still = _standing_still(client)
-            coming = [run for run in coming if run.work_queue_id not in still]
         ended = [StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.CANCELLED]
         last = runs(client, ended, FlowRunSort.END_TIME_DESC, limit=SHOWN, but=[SKIPPED])
         times = [run.next_scheduled_start_time for run in coming if run.next_scheduled_start_time]
@@ -81,7 +87,37 @@ def look(client: SyncPrefectClient, names: Names) -> Looked:
             else "",
             coming=tuple(_coming(client, names, run) for run in coming),
             last=tuple(_ended(client, names, run) for run in last),
+            unbegun=_unbegun(client, names, queues),
         )
+
+
+def _unbegun(
+    client: SyncPrefectClient, names: Names, queues: Sequence[UUID] | None
+) -> tuple[Unbegun, ...]:
+    """The next of them; of those that are due at the same time any."""
+    from prefect.client.schemas.filters import FlowRunFilterExpectedStartTime
+    from prefect.client.schemas.objects import StateType
+    from prefect.client.schemas.sorting import FlowRunSort
+
+    since = datetime.now(UTC) - LONG_AGO
+    found = runs(
+        client,
+        [StateType.SCHEDULED, StateType.PENDING],
+        FlowRunSort.EXPECTED_START_TIME_ASC,
+        limit=LOOKED_AT,
+        but=ATTENDED,
+        queues=queues,
+        expected_start_time=FlowRunFilterExpectedStartTime.model_validate({"after_": since}),
+    )
+    return tuple(
+        Unbegun(
+            names.of(client, run.deployment_id),
+            run.name,
+            max(time for time in (run.expected_start_time, run.created) if time).astimezone(UTC),
+        )
+        for run in found
+        if run.expected_start_time
+    )
 
 
 def runs(
@@ -92,9 +128,10 @@ def runs(
     limit: int,
     offset: int = 0,
     but: Sequence[str] = (),
+    queues: Sequence[UUID] | None = None,
     **more: Any,
 ) -> list[FlowRun]:
-    """Of our work pool, in states of these types but not of these names."""
+    """Of our work pool, in states of these types but not of these names; of these queues alone."""
     from prefect.client.schemas.filters import (
         FlowRunFilter,
         FlowRunFilterState,
@@ -102,23 +139,30 @@ def runs(
         FlowRunFilterStateType,
         WorkPoolFilter,
         WorkPoolFilterName,
+        WorkQueueFilter,
+        WorkQueueFilterId,
     )
 
+    if queues is not None and not queues:
+        return []
     state = FlowRunFilterState(type=FlowRunFilterStateType(any_=list(types)))
     if but:
         state.name = FlowRunFilterStateName(not_any_=list(but))
     return client.read_flow_runs(
         flow_run_filter=FlowRunFilter(state=state, **more),
         work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[POOL])),
+        work_queue_filter=None
+        if queues is None
+        else WorkQueueFilter(id=WorkQueueFilterId(any_=list(queues))),
         sort=sort,
         limit=limit,
         offset=offset,
     )
 
 
-def _standing_still(client: SyncPrefectClient) -> set[UUID | None]:
-    """The queues of our pool that start nothing, however much is due: they are paused, or the pool
-    is. There is nothing to stay awake for.
+def _moving(client: SyncPrefectClient) -> Sequence[UUID] | None:
+    """The queues of our pool, where some stand still; None where none does. Those start nothing,
+    however much is due: they are paused, or the pool is. There is nothing to stay awake for.
     """
     from prefect.exceptions import ObjectNotFound
 
@@ -126,8 +170,9 @@ def _standing_still(client: SyncPrefectClient) -> set[UUID | None]:
         paused = client.read_work_pool(POOL).is_paused
         queues = client.read_work_queues(work_pool_name=POOL)
     except ObjectNotFound:
-        return set()
-    return {queue.id for queue in queues if paused or queue.is_paused}
+        return None
+    moving = [queue.id for queue in queues if not paused and not queue.is_paused]
+    return None if len(moving) == len(queues) else moving
 
 
 def _coming(client: SyncPrefectClient, names: Names, run: FlowRun) -> dict[str, str]:
@@ -147,6 +192,7 @@ def _ended(client: SyncPrefectClient, names: Names, run: FlowRun) -> dict[str, s
         "state": run.state.name or "",
         "type": run.state.type.value,
         "at": iso(run.end_time or run.state.timestamp),
+        "seconds": f"{run.total_run_time.total_seconds():.0f}",  # in which it was Running
         "message": (run.state.message or "")[:500],
     }
 

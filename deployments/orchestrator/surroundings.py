@@ -22,6 +22,7 @@ PORT = 4200
 class Surroundings:
     mode: Mode
     lead: timedelta
+    overdue: timedelta  # after which people are told that a run has not begun; 0: never
     history_days: int
     task: str  # its ARN
     cluster: str
@@ -33,6 +34,8 @@ class Surroundings:
     api: str  # http://10.0.0.7:4200/api, or the external one
     bucket: str  # of the state
     wake_up: tuple[str, str]  # the schedule's group and name; ('', '') if there is none
+    watchdog: tuple[str, str]  # the same of the watchdog: a stack may be older than this image
+    topic: str  # the ARN of the one for alerts; ''
     queue: str  # of the ECS tasks' events
     outputs: Outputs
 
@@ -57,10 +60,10 @@ def surroundings(environment: Mapping[str, str] = os.environ) -> Surroundings:
     repository = output(values, "ImageRepository")
     arn, digest, address = _own(task, repository)
     own = f"http://{address}:{PORT}/api"
-    group, _, name = values.get("WakeUpSchedule", "").partition("/")
     return Surroundings(
         mode=mode,  # type: ignore[arg-type]  # it is one of them
         lead=timedelta(seconds=_number(environment, "NIGHTSHIFT_WAKE_LEAD", 120)),
+        overdue=timedelta(minutes=_number(environment, "NIGHTSHIFT_OVERDUE_MINUTES", 30)),
         history_days=int(_number(environment, "NIGHTSHIFT_HISTORY_DAYS", 60)),
         task=arn,
         cluster=output(values, "ClusterName"),
@@ -71,10 +74,17 @@ def surroundings(environment: Mapping[str, str] = os.environ) -> Surroundings:
         address=address,
         api=_required(environment, "PREFECT_API_URL") if mode == "external" else own,
         bucket=output(values, "StateBucket"),
-        wake_up=(group, name),
+        wake_up=_schedule(values, "WakeUpSchedule"),
+        watchdog=_schedule(values, "WatchdogSchedule"),
+        topic=values.get("AlertTopic", ""),
         queue=output(values, "TaskQueueName"),
         outputs=found,
     )
+
+
+def _schedule(values: Mapping[str, str], name: str) -> tuple[str, str]:
+    group, _, schedule = values.get(name, "").partition("/")
+    return group, schedule
 
 
 def _metadata(environment: Mapping[str, str]) -> Any:

@@ -1,4 +1,6 @@
-"""The wake-up: the one schedule of EventBridge, which the orchestrator moves before it sleeps."""
+"""The wake-up: the schedule of EventBridge that the orchestrator moves before it sleeps; and how a
+schedule is changed at all.
+"""
 
 from __future__ import annotations
 
@@ -28,11 +30,27 @@ def expression(time: datetime) -> str:
 
 
 def move(scheduler: Any, group: str, name: str, to: datetime) -> None:
+    change(scheduler, group, name, expression(to))
+
+
+def change(
+    scheduler: Any,
+    group: str,
+    name: str,
+    to: str,
+    *,
+    enabled: bool = True,
+    said: str | None = None,
+) -> None:
+    """`to`: an expression, in UTC. `said`: what its target is given; None leaves that as it is."""
     found = scheduler.get_schedule(GroupName=group, Name=name)
     kept = {key: found[key] for key in _KEPT if found.get(key) is not None}
+    kept["State"] = "ENABLED" if enabled else "DISABLED"
+    if said is not None:
+        kept["Target"] = {**found["Target"], "Input": said}
     scheduler.update_schedule(
-        **kept | {"State": "ENABLED"},
-        ScheduleExpression=expression(to),
+        **kept,
+        ScheduleExpression=to,
         ScheduleExpressionTimezone="UTC",
         ActionAfterCompletion="NONE",
     )

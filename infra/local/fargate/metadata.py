@@ -11,7 +11,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -60,7 +60,7 @@ def metadata(task: Task, below: str) -> Json | None:
     if below == "/stats":
         return _stats(task, usage)
     if below == "/task/stats":
-        return {task.id: _stats(task, usage)}
+        return {_docker_id(task): _stats(task, usage)}
     return None
 
 
@@ -78,6 +78,10 @@ def _task(task: Task) -> Json:
         **_times(task.times, pullStartedAt="PullStartedAt", pullStoppedAt="PullStoppedAt"),
         "AvailabilityZone": told["availabilityZone"],
         "LaunchType": told["launchType"],
+        "EphemeralStorageMetrics": {
+            "Utilized": 0,  # nobody looks
+            "Reserved": told["ephemeralStorage"]["sizeInGiB"] * 1024,
+        },
         "ClockDrift": {"ClockErrorBound": 0.5, "ClockSynchronizationStatus": "SYNCHRONIZED"},
         "FaultInjectionEnabled": False,
         "Containers": [_container(task)],
@@ -88,7 +92,7 @@ def _container(task: Task) -> Json:
     container = task.planned.container
     logs = container.get("logConfiguration") or {}
     return {
-        "DockerId": f"{task.id}-{task.container_arn[-10:]}",
+        "DockerId": _docker_id(task),
         "Name": container["name"],
         "DockerName": container["name"],
         "Image": container["image"],
@@ -122,15 +126,26 @@ def _network(task: Task) -> Json:
     }
 
 
-def _stats(task: Task, usage: Usage) -> Json:
-    """The part of Docker's stats that says how much is used."""
+def _docker_id(task: Task) -> str:
+    return f"{task.id}-{task.container_arn[-10:]}"
+
+
+def _stats(task: Task, usage: Usage) -> Json | None:
+    """The part of Docker's stats that says how much is used. As on Fargate, none for the first
+    second, and none where nobody counts.
+    """
+    started = task.times.get("startedAt")
+    if not usage.memory or not started or datetime.now(UTC) - started < timedelta(seconds=1):
+        return None
     return {
         "read": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
+        "id": _docker_id(task),
         "name": task.planned.container["name"],
         "cpu_stats": {"cpu_usage": {"total_usage": usage.cpu_nanoseconds}},
         "memory_stats": {
             "usage": usage.memory,
             "max_usage": usage.memory_peak,
+            "stats": {"inactive_file": usage.inactive_file},
             "limit": task.planned.memory * 1024 * 1024,
         },
     }

@@ -44,6 +44,7 @@ class Usage:
     cpu_nanoseconds: int = 0
     memory: int = 0  # bytes, now
     memory_peak: int = 0
+    inactive_file: int = 0  # of the memory: files that were read, and can be dropped
 
 
 class NotPulled(Exception):
@@ -119,12 +120,14 @@ def usage_of(pid: int) -> Usage:
             _number(root / "cpuacct" / paths.get("cpuacct", "") / "cpuacct.usage"),
             _number(memory / "memory.usage_in_bytes"),
             _number(memory / "memory.max_usage_in_bytes"),
+            _number(memory / "memory.stat", "total_inactive_file"),
         )
     group = root / paths.get("", "")
     return Usage(
         _number(group / "cpu.stat", "usage_usec") * 1000,
         _number(group / "memory.current"),
         _number(group / "memory.peak"),
+        _number(group / "memory.stat", "inactive_file"),
     )
 
 
