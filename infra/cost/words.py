@@ -1,0 +1,96 @@
+"""A bill as a table on the terminal, and as data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
+from typing import Any
+
+from deployments.prices import Prices
+from infra.cost.lines import Bill, Kind, Line
+
+KINDS: tuple[tuple[Kind, str], ...] = (
+    ("fixed", "Whether anything runs or not"),
+    ("per run", "For the runs"),
+    ("per push", "For the releases"),
+)
+
+
+def dollars(amount: Decimal) -> str:
+    """Two digits after the point; more where those would be nothing."""
+    if amount and abs(amount) < Decimal("0.005"):
+        return f"${amount:.4f}" if amount >= Decimal("0.00005") else "<$0.0001"
+    return f"${amount:,.2f}"
+
+
+def number(amount: Decimal) -> str:
+    text = (
+        f"{amount:,.0f}" if amount >= 1000 else f"{amount:.3g}" if amount < 10 else f"{amount:.1f}"
+    )
+    return text if "e" not in text else f"{amount:.4f}"
+
+
+def table(bill: Bill) -> str:
+    rows: list[Sequence[str]] = [("", "what", "how much", "", "a month", "with free tier")]
+    for kind, title in KINDS:
+        part = bill.of(kind)
+        if part.lines:
+            rows += [(title,), *map(_row, part.lines), _sum("", part)]
+    rows += [("All of it",), _sum("", bill)]
+    return "\n".join(_aligned(rows))
+
+
+def _row(line: Line) -> Sequence[str]:
+    use = line.use
+    return (
+        f"  {use.resource}", use.what, number(use.quantity), use.unit,
+        dollars(line.monthly), dollars(line.monthly_with_free_tier),
+    )  # fmt: skip
+
+
+def _sum(name: str, bill: Bill) -> Sequence[str]:
+    return (name, "", "", "", dollars(bill.total), dollars(bill.total_with_free_tier))
+
+
+def _aligned(rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    rows = list(rows)
+    full = [row for row in rows if len(row) > 1]
+    widths = [max(len(row[n]) for row in full) for n in range(6)]
+    for row in rows:
+        if len(row) == 1:
+            yield f"\n{row[0]}"
+            continue
+        cells = [
+            cell.rjust(width) if n in (2, 4, 5) else cell.ljust(width)
+            for n, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        yield "  ".join(cells).rstrip()
+
+
+def as_data(bill: Bill, installation: str, prices: Prices) -> dict[str, Any]:
+    """cost.json and predicted.json: amounts are decimal strings, in US dollars a month."""
+    return {
+        "installation": installation,
+        "region": prices.region,
+        "prices_as_of": prices.as_of,
+        "prices": prices.source,
+        "monthly_total_usd": f"{bill.total:f}",
+        "monthly_total_usd_with_free_tier": f"{bill.total_with_free_tier:f}",
+        "lines": [
+            {
+                "resource": line.use.resource,
+                "service": line.use.service,
+                "what": line.use.what,
+                "kind": line.use.kind,
+                "unit": line.use.unit,
+                "quantity": f"{line.use.quantity:.6f}",
+                "price": line.use.price,
+                "unit_price_usd": f"{line.unit_price:f}",
+                "monthly_usd": f"{line.monthly:f}",
+                "monthly_usd_with_free_tier": f"{line.monthly_with_free_tier:f}",
+            }
+            for line in bill.lines
+        ],
+        "free_of_charge": dict(bill.free_of_charge),
+        "assumptions": list(bill.assumptions),
+    }
