@@ -170,6 +170,10 @@ def _ready(
         "make ui": "the Prefect UI, also while it sleeps",
         "make wake": "without a reason",
     }
+    if engine is not None:
+        push = f"git push {cloud.pipeline.repository.url} HEAD:{cloud.pipeline.repository.branch}"
+        commands[push] = "the pipeline: built, tested, scanned, live"
+        commands["make releases"] = "the images there are, and which of them is live"
     width = max(map(len, commands))
     lines = [
         "",
@@ -205,7 +209,7 @@ def _write(file: Path, text: str) -> None:
 
 def _exports(cloud: Cloud, always: bool) -> str:
     """Prefect's API only if it stays: at its next wake-up it has another address."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}$PATH"
+    path = os.pathsep.join([*map(str, cloud.pipeline.tools()), "$PATH"])
     found = cloud.environment()
     if not always:
         found = {k: v for k, v in found.items() if not k.startswith("PREFECT_")}

@@ -9,7 +9,7 @@ import logging
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import boto3
@@ -17,17 +17,22 @@ from moto.server import ThreadedMotoServer
 
 from infra.local import billing, cloudformation
 from infra.local.iam import Record, administrator, assume, enforced, mend_bucket_policies
+from infra.local.release import images
+from infra.local.release.scan import Scanner
 
 ACCOUNT = "123456789012"
 
 
 @dataclass(frozen=True)
 class LocalAws:
-    """A running one. `record` has every call and what became of it."""
+    """A running one. `record` has every call and what became of it; `scanner` what ECR finds in
+    images.
+    """
 
     url: str
     region: str
     record: Record | None
+    scanner: Scanner = field(default_factory=Scanner)
 
     def client(self, service: str, credentials: dict[str, str] | None = None) -> Any:
         """A client of the person who deploys, or of who has these credentials."""
@@ -69,10 +74,12 @@ def local_aws(
     with ExitStack() as stack:
         stack.enter_context(mend_bucket_policies())
         record = stack.enter_context(enforced()) if enforce else None
+        scanner = Scanner()
+        stack.enter_context(images.mended(scanner))
         server = ThreadedMotoServer("127.0.0.1", port, verbose=False)
         server.start()
         stack.callback(server.stop)
         host, bound = server.get_host_and_port()
         url = f"http://{host}:{bound}"
         urllib.request.urlopen(f"{url}/moto-api/reset", data=b"").close()  # noqa: S310 - our own
-        yield LocalAws(url, region, record)
+        yield LocalAws(url, region, record, scanner)

@@ -17,7 +17,8 @@ from deployments.orchestrator.journal import FIRST_START, KEY
 from deployments.orchestrator.surroundings import PORT
 from deployments.outputs import Outputs, outputs
 from flows.problem import Problem
-from infra.local import installation
+from infra.local import installation, topics
+from infra.local.alarms import Alarms
 from infra.local.aws import LocalAws, local_aws
 from infra.local.engine import Engine
 from infra.local.fargate import Fargate, local_fargate
@@ -25,11 +26,14 @@ from infra.local.fargate.containers import Containers
 from infra.local.fargate.processes import Processes
 from infra.local.fargate.runtime import Runtime
 from infra.local.fargate.task import Task
-from infra.local.pipeline import Pipeline, pipeline
 from infra.local.prefect import Api, Server, Worker, base_environment, server, worker
 from infra.local.process import port
+from infra.local.release import source
+from infra.local.release.direct import Direct, direct
+from infra.local.release.path import ReleasePath, release_path
+from infra.local.rules import Rules, local_rules
 from infra.local.schedules import Scheduler
-from infra.names import SERVICE, Names
+from infra.names import LIVE, SERVICE, Names
 
 Say = Callable[[str], None]
 
@@ -47,10 +51,11 @@ class Cloud:
     aws: LocalAws
     fargate: Fargate
     scheduler: Scheduler
-    pipeline: Pipeline
+    rules: Rules
+    alarms: Alarms
+    pipeline: ReleasePath
     names: Names
     outputs: Outputs
-    image: str  # REPOSITORY@sha256:…
     folder: Path
     project: Path
     auth: str  # of the Prefect API: 'name:password'
@@ -112,6 +117,14 @@ class Cloud:
         return api
 
     @property
+    def image(self) -> str:
+        """The one that is live, as ECR has it: REPOSITORY@sha256:…"""
+        found = self.aws.client("ecr").describe_images(
+            repositoryName=self.names.installation, imageIds=[{"imageTag": LIVE}]
+        )
+        return f"{self.outputs.values['ImageRepository']}@{found['imageDetails'][0]['imageDigest']}"
+
+    @property
     def bucket(self) -> str:
         """Of the data."""
         return self.outputs.values["DataBucket"]
@@ -138,15 +151,22 @@ class Cloud:
         """Sets the service's desired count to 1. It is lost if the orchestrator just sets it to 0:
         then do it again.
         """
-        self.pipeline.wake()
+        self.pipeline.direct.wake()
 
     def release(self, project: Path | None = None) -> str:
-        """What the pipeline does after a push: the image built from this folder, `live`, and the
-        orchestrator woken or replaced. The image: REPOSITORY@sha256:…
+        """The quick way to another image, past the pipeline: built from this folder, made `live`,
+        and the orchestrator woken. The image: REPOSITORY@sha256:…
         """
-        self.image = self.pipeline.register(self.pipeline.push(project or self.project))
-        self.pipeline.wake()
+        line = self.pipeline.direct
+        line.register(line.push(project or self.project))
+        line.wake()
         return self.image
+
+    def push(self, files: Mapping[str, str | None], message: str = "A change") -> str:
+        """What people do: a commit that changes these files (None: removes them), pushed to the
+        source repository, which starts the pipeline; its id. Does not wait.
+        """
+        return source.commit(self.pipeline.repository, self.folder / "clone", files, message)
 
     def deploy(self, context: Mapping[str, str] | None = None) -> None:
         """What `make deploy` does later: both stacks updated from this folder's templates, with
@@ -165,6 +185,7 @@ class Cloud:
             "NIGHTSHIFT_DATA_BUCKET": self.bucket,
             "NIGHTSHIFT_STACK": self.names.installation,
             "NIGHTSHIFT_IMAGE": self.image,
+            **self.pipeline.repository.leads_here(),
             "NO_PROXY": "127.0.0.1,localhost",
         }
         if (api := self.awake) is None:
@@ -215,10 +236,12 @@ def local_cloud(
     with ExitStack() as stack:
         aws = stack.enter_context(local_aws(port(aws_port), region=chosen.region))
         say(f"AWS at {aws.url}")
+        stack.enter_context(topics.heard(say))
+        rules = stack.enter_context(local_rules(aws, say=say))
         # Both take a while, and need nobody.
         prefect = None if orchestrator else stack.enter_context(server(folder, auth, prefect_port))
         templates = _Meanwhile(lambda: installation.synthesise(project, context))
-        line = stack.enter_context(pipeline(aws, names, folder, engine, tag, say))
+        line: Direct = stack.enter_context(direct(aws, names, folder, engine, tag, say))
         host = f"{names.account}.dkr.ecr.{chosen.region}.amazonaws.com"
         runtime: Runtime
         if engine is None:
@@ -228,7 +251,7 @@ def local_cloud(
         pushed = line.push(project)
         installation.deploy(aws, templates.result(), names, auth)
         say(f"{names.installation} is deployed from its own templates")
-        image = line.register(pushed)
+        line.register(pushed)
         found = outputs(names.installation, aws.client("cloudformation"))
         if bill is not None:
             count = _upload(aws, bill, found.values["DataBucket"], "bills/")
@@ -237,7 +260,10 @@ def local_cloud(
         if prefect is not None:
             fargate.held.add(SERVICE)  # this machine's own server and worker stand for it
         scheduler = stack.enter_context(Scheduler(aws, say=say))
-        cloud = Cloud(*(aws, fargate, scheduler, line, names, found, image, folder, project, auth))
+        alarms = stack.enter_context(Alarms(aws, tasks=fargate.tasks, say=say))
+        path = stack.enter_context(release_path(aws, line, chosen, project, folder, engine, say))
+        watch = (scheduler, rules, alarms)
+        cloud = Cloud(aws, fargate, *watch, path, names, found, folder, project, auth)
         if prefect is None:
             cloud.begin_history()
             cloud.wake()

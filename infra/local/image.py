@@ -38,7 +38,7 @@ def build(
     """The id of the image of this folder; `say` gets each line that the build prints. What has not
     changed since the last build is taken from there.
     """
-    with _alone(), tempfile.TemporaryDirectory() as temporary:
+    with alone(), tempfile.TemporaryDirectory() as temporary:
         made = Path(temporary)
         arguments = ["build", "--tag", tag, "--iidfile", str(made / "id")]
         # Not as the Dockerfile's arguments: podman would take the label of an earlier build's.
@@ -47,16 +47,16 @@ def build(
         if engine.name == "podman":
             # Docker's format, as the pipeline's Docker pushes it.
             arguments += ["--layers", "--format", "docker", "--network", "host"]
-            arguments += [part for volume in _trust(made) for part in ("--volume", volume)]
+            arguments += [part for volume in trust(made) for part in ("--volume", volume)]
         else:
             arguments += ["--progress", "plain"]
-            arguments += [part for name in _proxies() for part in ("--build-arg", name)]
+            arguments += [part for name in proxies() for part in ("--build-arg", name)]
         _tell(engine, [*arguments, str(context)], say)
         return (made / "id").read_text().strip().removeprefix("sha256:")
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
+def alone() -> Iterator[None]:
     """Builds that share layers get into each other's way in podman."""
     lock = Path(tempfile.gettempdir()) / f"nightshift-image-{os.getuid()}.lock"
     with lock.open("w") as file:
@@ -96,7 +96,7 @@ def revision(project: Path) -> str:
     return done.stdout.strip() or "unknown"
 
 
-def _trust(folder: Path) -> Iterator[str]:
+def trust(folder: Path) -> Iterator[str]:
     """Mounts for a build behind a proxy that looks into TLS: pip and uv inside trust whom this
     machine trusts. The stages that use them are not the one that becomes the image.
     """
@@ -112,7 +112,7 @@ def _trust(folder: Path) -> Iterator[str]:
         yield f"{folder / name}:{target}:ro"
 
 
-def _proxies() -> list[str]:
+def proxies() -> list[str]:
     """Build arguments that Docker knows and does not keep; podman passes them by itself."""
     names = ("http_proxy", "https_proxy", "no_proxy")
     return [n for name in names for n in (name, name.upper()) if n in os.environ]

@@ -206,10 +206,13 @@ def test_metadata(here: Cloud, kind: str) -> None:
         def used() -> int:
             return int(ask(f"{address}/stats")["cpu_stats"]["cpu_usage"]["total_usage"])
 
+        stats = f"{address}/task/stats"
+        until(lambda: ask(stats)[container["DockerId"]], "there are stats")  # after a second
         before = used()
         until(lambda: used() > before, "more CPU is used")
-        memory = ask(f"{address}/task/stats")[arn.split("/")[-1]]["memory_stats"]
+        memory = ask(stats)[container["DockerId"]]["memory_stats"]
         assert 0 < memory["usage"] <= memory["limit"] == 512 * 1024 * 1024
+        assert 0 <= memory["stats"]["inactive_file"] < memory["usage"]
     with pytest.raises(urllib.error.HTTPError, match="404"):
         ask(f"{address}/nothing")
     here.fargate.kill(here.fargate.task(arn))
@@ -406,14 +409,11 @@ def test_an_image_that_does_not_exist(here: Cloud) -> None:
 
 def test_a_tag_is_pulled_by_the_digest_that_it_has(here: Cloud, kind: str) -> None:
     registry = f"{ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com"
-    digest = f"sha256:{'1' * 64}"
     manifest = {"schemaVersion": 2, "mediaType": f"{DOCKER}.manifest.v2+json"}
-    here.aws.client("ecr").put_image(
-        repositoryName="repository",
-        imageManifest=json.dumps(manifest),
-        imageDigest=digest,
-        imageTag="live",
+    answer = here.aws.client("ecr").put_image(
+        repositoryName="repository", imageManifest=json.dumps(manifest), imageTag="live"
     )
+    digest = answer["image"]["imageId"]["imageDigest"]
     task, _ = here.run("exit 0", image=f"{registry}/repository:live")
     (container,) = task["containers"]
     assert container["image"] == f"{registry}/repository:live"

@@ -777,8 +777,8 @@ def test_the_orchestrator_is_woken_when_it_asked_for_it(
         ("ecs:UpdateService", NAMES.service_arn, True)
     ] * 4
     assert aws.record.refused() == []
-    unused = [grant.action for grant in aws.record.unused(NAMES.role("scheduler"))]
-    assert unused == ["sqs:SendMessage"]  # nothing failed
+    unused = {grant.action for grant in aws.record.unused(NAMES.role("scheduler"))}
+    assert unused == {"sqs:SendMessage", "sns:Publish"}  # nothing failed
 
 
 def test_a_wake_up_that_is_refused_is_kept_in_its_queue(
@@ -813,7 +813,7 @@ def test_a_wake_up_that_is_refused_is_kept_in_its_queue(
     assert found["EXHAUSTED_RETRY_CONDITION"] == "MaximumRetryAttempts"
     assert found["RETRY_ATTEMPTS"] == "20"
     assert found["SCHEDULED_TIME"] == "2026-12-01T05:50:00Z"
-    assert found["SCHEDULE_ARN"] == NAMES.wake_up_arn
+    assert found["SCHEDULE_ARN"] == NAMES.schedule_arn("wake-up")
     assert found["TARGET_ARN"] == f"{UNIVERSAL}ecs:updateService"
     assert aws.record is not None
     refused = {(entry.principal, entry.action) for entry in aws.record.refused()}

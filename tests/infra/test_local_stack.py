@@ -340,6 +340,18 @@ ALLOWED: Table = [
     ),
     (
         "orchestrator",
+        "set its watchdog",
+        "scheduler",
+        lambda s: schedule(s, "nightshift-prod-scheduler", "watchdog"),
+    ),
+    (
+        "orchestrator",
+        "tell people",
+        "sns",
+        lambda sns: sns.publish(TopicArn=NAMES.topic_arn, Message="x"),
+    ),
+    (
+        "orchestrator",
         "hear of tasks",
         "sqs",
         lambda sqs: sqs.receive_message(QueueUrl=queue("nightshift-prod-tasks")),
@@ -402,7 +414,9 @@ ALLOWED: Table = [
         "build",
         "begin a push",
         "ecr",
-        lambda ecr: ecr.describe_images(repositoryName="nightshift-prod"),
+        lambda ecr: ecr.batch_get_image(
+            repositoryName="nightshift-prod", imageIds=[{"imageTag": "live"}]
+        ),
     ),
     (
         "build",
@@ -439,6 +453,12 @@ ALLOWED: Table = [
         lambda ecs: ecs.update_service(
             cluster="nightshift-prod", service="orchestrator", desiredCount=1
         ),
+    ),
+    (
+        "scheduler",
+        "tell people",
+        "sns",
+        lambda sns: sns.publish(TopicArn=NAMES.topic_arn, Message="x"),
     ),
     (
         "scheduler",
@@ -677,6 +697,18 @@ REFUSED: Table = [
         "another cluster's service",
         "ecs",
         lambda ecs: ecs.update_service(cluster="theirs", service="orchestrator", desiredCount=1),
+    ),
+    (
+        "scheduler",
+        "another topic",
+        "sns",
+        lambda sns: sns.publish(TopicArn=NAMES.arn("sns", "theirs"), Message="x"),
+    ),
+    (
+        "orchestrator",
+        "another topic",
+        "sns",
+        lambda sns: sns.publish(TopicArn=NAMES.arn("sns", "theirs"), Message="x"),
     ),
     (
         "scheduler",

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from moto.core.responses import ActionResult
 from moto.core.utils import camelcase_to_underscores
-from moto.ecr.responses import ECRResponse
 from moto.ecs.exceptions import ECSException
 from moto.ecs.responses import EC2ContainerServiceResponse
 
@@ -33,14 +32,7 @@ def in_place(fargate: Fargate) -> Iterator[None]:
         create, update = ecs.create_service, ecs.update_service
         stack.enter_context(replaced(ecs, create.__name__, _creating(create)))
         stack.enter_context(replaced(ecs, update.__name__, _updating(update)))
-        # Layers come from the local registry; what ECS needs here is the right to ask.
-        stack.enter_context(replaced(ECRResponse, "get_download_url_for_layer", _download_url))
         yield
-
-
-def _download_url(response: Any) -> ActionResult:
-    digest = response._get_param("layerDigest")
-    return ActionResult({"downloadUrl": "http://127.0.0.1/", "layerDigest": digest})
 
 
 def _answering(operation: Callable[[Json], Json]) -> Answer:

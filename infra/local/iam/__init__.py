@@ -6,7 +6,8 @@ handed to a service; tags that come with a new thing; the source of a copy; each
 DeleteObjects; S3's 403 in place of 404 for those who may not list.
 
 Not covered: service control policies, permissions boundaries, session policies; policies of other
-resources than buckets and roles (queues, topics, repositories, keys); KMS; calls across accounts;
+resources than buckets and roles (repositories, keys; queues and topics, but for what EventBridge
+and CloudWatch send); KMS; calls across accounts;
 aws:ResourceTag, aws:PrincipalTag and aws:SourceIp; Date and IP conditions (an error says so);
 presigned URLs (refused); the end of a session's time; what CloudFormation itself does with the
 caller's rights; PassRole to services that are not in `calls.py`. An operation that `calls.py` does
