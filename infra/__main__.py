@@ -104,6 +104,17 @@ def _deploy(settings: Settings, context: dict[str, str], options: argparse.Names
         api_key=os.environ.get("PREFECT_API_KEY") if settings.orchestrator == "external" else None,
     )
     execute(account, names, steps)
+    _predict(settings, names)
+
+
+def _predict(settings: Settings, names: Names) -> None:
+    """What it should cost, for the bill report. A side matter: what fails here is only said."""
+    from infra.cost.predict import deployed  # late: it reads the flows
+
+    try:
+        print(f"What it should cost a month: {deployed(settings, names)}")
+    except (Problem, OSError) as error:
+        print(f"No prediction of what it costs: {error}")
 
 
 def _destroy(settings: Settings, context: dict[str, str], options: argparse.Namespace) -> None:

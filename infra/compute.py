@@ -160,6 +160,7 @@ def _environment(settings: Settings) -> list[Any]:
         "NIGHTSHIFT_ORCHESTRATOR": settings.orchestrator,
         "AWS_DEFAULT_REGION": settings.region,
         "NIGHTSHIFT_WAKE_LEAD": str(settings.wake_lead_seconds),
+        "NIGHTSHIFT_OVERDUE_MINUTES": str(settings.overdue_minutes),
         "NIGHTSHIFT_HISTORY_DAYS": str(settings.history_days),
     }
     if settings.orchestrator == "external":

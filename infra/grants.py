@@ -13,7 +13,7 @@ from deployments.orchestrator.journal import PREFIX
 from flows.problem import Problem
 from infra import policies
 from infra.extra import Extra
-from infra.names import Names
+from infra.names import WAKE_UP, WATCHDOG, Names
 from infra.policies import Statement
 from infra.settings import Settings
 
@@ -97,9 +97,8 @@ def own_roles(names: Names, settings: Settings, jobs: Sequence[Role]) -> tuple[R
         _orchestrator(names, settings, jobs),
         _build(names),
         _pipeline(names, settings),
+        _scheduler(names, settings),
     ]
-    if settings.orchestrator != "always":
-        roles.append(_scheduler(names))
     if settings.source == "codecommit":
         roles.append(_source_event(names))
     return tuple(roles)
@@ -130,12 +129,13 @@ def _orchestrator(names: Names, settings: Settings, jobs: Sequence[Role]) -> Rol
         policies.own_service(names.service_arn, names.cluster_arn),
         policies.read_outputs(names.stack_arns),
     ]
-    if settings.orchestrator != "always":
-        scheduler = [names.role_arn("scheduler")]
-        statements += [
-            policies.set_wake_up(names.wake_up_arn),
-            policies.pass_roles("PassSchedulerRole", scheduler, "scheduler.amazonaws.com"),
-        ]
+    schedules = [WATCHDOG] if settings.orchestrator == "always" else [WAKE_UP, WATCHDOG]
+    scheduler = [names.role_arn("scheduler")]
+    statements += [
+        policies.set_schedules(*(names.schedule_arn(of) for of in schedules)),
+        policies.pass_roles("PassSchedulerRole", scheduler, "scheduler.amazonaws.com"),
+        policies.tell_people(names.topic_arn),
+    ]
     state = names.bucket_arn("state")
     statements += [
         # The whole bucket, which has nothing else in it: who may list a prefix alone is told 403
@@ -163,13 +163,14 @@ def _build(names: Names) -> Role:
         "build",
         "codebuild.amazonaws.com",
         names.project_arn,
-        "CodeBuild: builds the image, pushes it, wakes the orchestrator.",
+        "CodeBuild: builds the image, pushes it, makes it live, wakes the orchestrator.",
         (
             policies.write_logs(names.log_group_arn("build")),
             *policies.read_artifacts(names.bucket_arn("artifacts")),
             policies.log_in_to_registry(),
             policies.pull(names.repository_arn),
             policies.push(names.repository_arn),
+            policies.read_findings(names.repository_arn),
             policies.set_desired_count(names.service_arn, names.cluster_arn),
         ),
     )
@@ -194,16 +195,19 @@ def _pipeline(names: Names, settings: Settings) -> Role:
     )
 
 
-def _scheduler(names: Names) -> Role:
+def _scheduler(names: Names, settings: Settings) -> Role:
+    statements = [policies.tell_people(names.topic_arn)]
+    if settings.orchestrator != "always":
+        statements += [
+            policies.set_desired_count(names.service_arn, names.cluster_arn),
+            policies.send_messages(names.queue_arn("wake-up-failed")),
+        ]
     return Role(
         "scheduler",
         "scheduler.amazonaws.com",
         names.arn("scheduler", f"schedule-group/{names.installation}"),
-        "EventBridge Scheduler: wakes the orchestrator.",
-        (
-            policies.set_desired_count(names.service_arn, names.cluster_arn),
-            policies.send_messages(names.queue_arn("wake-up-failed")),
-        ),
+        "EventBridge Scheduler: wakes the orchestrator, tells people of a run that has not begun.",
+        tuple(statements),
     )
 
 

@@ -10,6 +10,7 @@ from deployments.declared import Deployment
 
 SERVICE = "orchestrator"
 WAKE_UP = "wake-up"
+WATCHDOG = "watchdog"
 TAG = "nightshift"  # the key of the tag that says which installation a thing belongs to
 LIVE = "live"  # the tag of the image that the next run uses
 ACCOUNT = "${AWS::AccountId}"  # left for CloudFormation to fill in (Fn::Sub)
@@ -104,9 +105,8 @@ class Names:
     def topic_arn(self) -> str:
         return self.arn("sns", f"{self.installation}-alerts")
 
-    @property
-    def wake_up_arn(self) -> str:
-        return self.arn("scheduler", f"schedule/{self.installation}/{WAKE_UP}")
+    def schedule_arn(self, of: str) -> str:
+        return self.arn("scheduler", f"schedule/{self.installation}/{of}")
 
     @property
     def identity_stack(self) -> str:

@@ -164,12 +164,15 @@ def see_images(repository_arn: str) -> Statement:
 def push(repository_arn: str) -> Statement:
     actions = [
         "ecr:CompleteLayerUpload",
-        "ecr:DescribeImages",
         "ecr:InitiateLayerUpload",
         "ecr:PutImage",
         "ecr:UploadLayerPart",
     ]
     return allow("PushImage", actions, [repository_arn])
+
+
+def read_findings(repository_arn: str) -> Statement:
+    return allow("ReadFindings", ["ecr:DescribeImageScanFindings"], [repository_arn])
 
 
 def write_logs(*log_group_arns: str) -> Statement:
@@ -242,8 +245,13 @@ def answer_sessions() -> Statement:
     return allow("AnswerSessions", actions, ["*"])
 
 
-def set_wake_up(schedule_arn: str) -> Statement:
-    return allow("SetWakeUp", ["scheduler:GetSchedule", "scheduler:UpdateSchedule"], [schedule_arn])
+def set_schedules(*schedule_arns: str) -> Statement:
+    actions = ["scheduler:GetSchedule", "scheduler:UpdateSchedule"]
+    return allow("SetSchedules", actions, schedule_arns)
+
+
+def tell_people(topic_arn: str) -> Statement:
+    return allow("TellPeople", ["sns:Publish"], [topic_arn])
 
 
 def read_outputs(stack_arns: Sequence[str]) -> Statement:

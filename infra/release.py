@@ -58,6 +58,7 @@ def _project(
         "IMAGE": images.repository_uri,
         "CLUSTER": settings.installation,
         "SERVICE": SERVICE,
+        "SEVERITY": settings.scan_severity,
     }
     return codebuild.CfnProject(
         scope,

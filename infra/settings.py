@@ -79,9 +79,14 @@ class Settings(BaseModel):
         pattern=r"^$|^https://[^\s@]+$",
     )
     wake_lead_seconds: int = _setting(120, "seconds, 15 to 3600", ge=15, le=3600)
+    overdue_minutes: int = _setting(30, "minutes, 1 to 1440; 0 for none", ge=0, le=1440)
     history_days: int = _setting(60, "days, 1 to 3650", ge=1, le=3650)
 
     bill_export: bool = _setting(True, "true or false")
+
+    scan_severity: Literal["low", "medium", "high", "critical"] = _setting(
+        "critical", '"low", "medium", "high" or "critical"'
+    )
 
     log_retention_days: Retention = _setting(
         30,

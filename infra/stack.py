@@ -17,7 +17,7 @@ from deployments.declared import Deployment
 from infra import compute, grants, network, registry, release, storage, watch
 from infra.extra import Extra
 from infra.identity import make_role
-from infra.names import SERVICE, TAG, WAKE_UP, Names, logical_id
+from infra.names import SERVICE, TAG, WAKE_UP, WATCHDOG, Names, logical_id
 from infra.settings import Settings
 from infra.substitute import sub
 
@@ -119,6 +119,7 @@ def _rest(scope: cdk.Stack, settings: Settings, names: Names, first: bool, accou
             "ApiSecret": names.secret,
             "ServiceName": SERVICE,
             "WakeUpSchedule": f"{settings.installation}/{WAKE_UP}" if watched.wake_up else "",
+            "WatchdogSchedule": f"{settings.installation}/{WATCHDOG}",
             "AlertTopic": watched.topic.ref,
             "SourceRepository": _source(settings),
         },

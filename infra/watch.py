@@ -17,7 +17,7 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from infra import policies
-from infra.names import SERVICE, TAG, WAKE_UP, Names, logical_id
+from infra.names import SERVICE, TAG, WAKE_UP, WATCHDOG, Names, logical_id
 from infra.settings import Settings
 from infra.substitute import sub, sub_all
 
@@ -29,20 +29,23 @@ class Watch:
     tasks: sqs.CfnQueue
     topic: sns.CfnTopic
     wake_up: scheduler.CfnSchedule | None
+    watchdog: scheduler.CfnSchedule
 
 
 def watch(scope: Construct, settings: Settings, names: Names) -> Watch:
     topic = _topic(scope, settings, names)
     tasks = _task_events(scope, names, topic)
+    group = scheduler.CfnScheduleGroup(scope, "Schedules", name=names.installation)
+    watchdog = _watchdog(scope, names, group)
     wake_up = None
     if settings.orchestrator != "always":
-        wake_up = _wake_up(scope, names, topic)
+        wake_up = _wake_up(scope, names, group, topic)
         if settings.awake_hours_alarm:
             _awake_too_long(scope, settings, names, topic)
     _failures(scope, names, topic)
     if settings.makes_budget:
         _budget(scope, settings, topic)
-    return Watch(tasks, topic, wake_up)
+    return Watch(tasks, topic, wake_up, watchdog)
 
 
 # --- alerts --------------------------------------------------------------------------------------
@@ -89,7 +92,13 @@ def _publish(
 
 
 def _failures(scope: Construct, names: Names, topic: sns.CfnTopic) -> None:
-    """What EventBridge knows of by itself, at no charge, in a sentence."""
+    """What EventBridge knows of by itself, at no charge, in a sentence: AWS's own events cost
+    nothing, and what a rule puts into a template is one line.
+    """
+    # The action's event and not the pipeline's: this one says why, and a pipeline fails by one of
+    # its actions, the source's or the build's. Of a build the summary names the phase and the
+    # command that failed. What an event does not have stays empty, so that nothing depends on it:
+    # https://docs.aws.amazon.com/codepipeline/latest/userguide/detect-state-changes-cloudwatch-events.html
     _tell(
         scope,
         names,
@@ -97,13 +106,20 @@ def _failures(scope: Construct, names: Names, topic: sns.CfnTopic) -> None:
         "release-failed",
         {
             "source": ["aws.codepipeline"],
-            "detail-type": ["CodePipeline Pipeline Execution State Change"],
+            "detail-type": ["CodePipeline Action Execution State Change"],
             "detail": {"pipeline": [names.installation], "state": ["FAILED"]},
         },
-        {"execution": "$.detail.execution-id", "at": "$.time"},
-        f"{names.installation}: release <execution> failed at <at>; the image that was live still "
-        "is. Why: the pipeline's page, or the build's log group "
-        f"{names.log_group('build')}.",
+        {
+            "execution": "$.detail.execution-id",
+            "action": "$.detail.action",
+            "at": "$.time",
+            "why": "$.detail.execution-result.external-execution-summary",
+            "page": "$.detail.execution-result.external-execution-url",
+        },
+        f"{names.installation}: a release failed at <at>, in <action>; the image that was live "
+        f"still is. Where: the pipeline {names.installation}, execution <execution>; the log group "
+        f"{names.log_group('build')}; <page>. Why: <why>. Next: read the log, mend it and push "
+        "again; or make release.",
     )
     _tell(
         scope,
@@ -119,8 +135,10 @@ def _failures(scope: Construct, names: Names, topic: sns.CfnTopic) -> None:
             },
         },
         {"what": "$.detail.eventName", "at": "$.time"},
-        f"{names.installation}: the orchestrator did not start (<what>, <at>), so runs that are "
-        f"due wait. Why: its log group {names.log_group(SERVICE)}, or the service's events in ECS.",
+        f"{names.installation}: the orchestrator did not start at <at>, so runs that are due wait. "
+        f"Where: the ECS service {SERVICE} in the cluster {names.installation}; the log group "
+        f"{names.log_group(SERVICE)}. Why: <what>; the service's events and the log say more. "
+        "Next: make status; ECS tries again by itself.",
     )
 
 
@@ -159,8 +177,11 @@ def _awake_too_long(
         scope,
         "AwakeTooLong",
         alarm_name=f"{names.installation}-awake-too-long",
-        alarm_description=f"The orchestrator has been awake for {hours} hours. Its log group "
-        f"{names.log_group(SERVICE)} says what keeps it awake.",
+        alarm_description=f"{names.installation}: the orchestrator has not slept for {hours} hours "
+        f"and is paid for. Where: the ECS service {SERVICE}, the log group "
+        f"{names.log_group(SERVICE)}. Why: make status says what keeps it awake: a run that does "
+        "not end, a schedule of every few minutes, or trouble. Next: end that run or mend the "
+        "trouble; then it sleeps by itself.",
         namespace="AWS/ECS",
         metric_name="CPUUtilization",
         dimensions=[
@@ -258,19 +279,22 @@ def _task_events(scope: Construct, names: Names, topic: sns.CfnTopic) -> sqs.Cfn
         failed,
         topic,
         f"{names.installation}-task-events-unheard",
-        "The observer failed on a task's event again and again: the run may show a wrong state. "
-        "The event is in the queue.",
+        f"{names.installation}: the observer failed on an ECS task's event five times, so a run "
+        f"may show a wrong state. Where: the event is in the queue {names.installation}"
+        f"-tasks-unheard. Why: the log group {names.log_group(SERVICE)}. Next: make wake sets runs "
+        "straight; then purge the queue.",
     )
     return queue
 
 
-def _wake_up(scope: Construct, names: Names, topic: sns.CfnTopic) -> scheduler.CfnSchedule:
+def _wake_up(
+    scope: Construct, names: Names, group: scheduler.CfnScheduleGroup, topic: sns.CfnTopic
+) -> scheduler.CfnSchedule:
     """The standing wake-up. The orchestrator moves it before it sleeps; nothing in it depends on a
     setting, so that no update of the stack moves it back.
     """
     failed = _queue(scope, "WakeUpFailed", f"{names.installation}-wake-up-failed", None)
     _guard(scope, "WakeUpFailedPolicy", failed)
-    group = scheduler.CfnScheduleGroup(scope, "Schedules", name=names.installation)
     one = {"Cluster": names.installation, "Service": SERVICE, "DesiredCount": 1}
     schedule = scheduler.CfnSchedule(
         scope,
@@ -300,10 +324,38 @@ def _wake_up(scope: Construct, names: Names, topic: sns.CfnTopic) -> scheduler.C
         failed,
         topic,
         f"{names.installation}-wake-up-failed",
-        "The orchestrator was not woken, so runs that are due wait. The queue has the reason; "
-        "setting the service's desired count to 1 wakes it now.",
+        f"{names.installation}: the orchestrator was not woken, so runs that are due wait. Where: "
+        f"the schedule {names.installation}/{WAKE_UP}. Why: ERROR_MESSAGE of the message in the "
+        f"queue {names.installation}-wake-up-failed. Next: make wake; then mend what the message "
+        "names, and purge the queue.",
     )
     return schedule
+
+
+def _watchdog(
+    scope: Construct, names: Names, group: scheduler.CfnScheduleGroup
+) -> scheduler.CfnSchedule:
+    """Tells people of a run that has not begun, also where no orchestrator ever starts. That one
+    sets the time and what is said, and switches it on; nothing in it depends on a setting, so that
+    no update of the stack undoes that.
+    """
+    nothing = {"TopicArn": names.topic_arn, "Message": "The orchestrator has not set it yet."}
+    return scheduler.CfnSchedule(
+        scope,
+        "Watchdog",
+        name=WATCHDOG,
+        group_name=group.ref,
+        description="Tells people of a run that has not begun.",
+        state="DISABLED",
+        schedule_expression="cron(0 5 * * ? *)",  # never
+        schedule_expression_timezone="UTC",
+        flexible_time_window=scheduler.CfnSchedule.FlexibleTimeWindowProperty(mode="OFF"),
+        target=scheduler.CfnSchedule.TargetProperty(
+            arn="arn:aws:scheduler:::aws-sdk:sns:publish",
+            role_arn=sub(names.role_arn("scheduler")),
+            input=sub(json.dumps(nothing)),
+        ),
+    )
 
 
 def _queue(scope: Construct, id: str, name: str, failed: sqs.CfnQueue | None) -> sqs.CfnQueue:

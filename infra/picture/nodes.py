@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 from flows.problem import Problem
@@ -38,6 +39,7 @@ IN_OTHERS = {
     "SNS::Subscription": "how the topic tells people",
 }
 ECS_TASKS = "ecs-tasks.amazonaws.com"
+PUBLISH = "arn:aws:scheduler:::aws-sdk:sns:publish"
 
 
 def nodes(cloud: Cloud) -> Iterator[Node]:
@@ -65,6 +67,8 @@ def _node(cloud: Cloud, it: Resource) -> Iterator[Node]:
             where = cloud.text(it.get("LaunchType")).replace("_", " ").title()
             details = (*_sleep(cloud, it), f"on {where}" if where else "")
             yield Node(it.id, "service", "ECS service", name, tuple(filter(None, details)))
+        case "Scheduler::Schedule" if told_by(cloud, it):
+            yield Node(it.id, "alert", "Schedule", name)
         case "Scheduler::Schedule":
             first = f"at first {cloud.text(it.get('ScheduleExpression'))}"
             yield Node(it.id, "schedule", "EventBridge schedule", name, (first,))
@@ -126,6 +130,15 @@ def _told(cloud: Cloud, topic: Resource) -> Iterator[str]:
     for subscription in cloud.of("SNS::Subscription"):
         if cloud.text(subscription.get("TopicArn")) == cloud.arn(topic):
             yield f"by {cloud.text(subscription.get('Protocol'))}"
+
+
+def told_by(cloud: Cloud, schedule: Resource) -> Resource | None:
+    """The topic to which it publishes, if that is what it does."""
+    target = schedule.get("Target") or {}
+    if cloud.text(target.get("Arn")) != PUBLISH:
+        return None
+    asked = json.loads(cloud.text(target["Input"]))
+    return cloud.find("SNS::Topic", asked["TopicArn"])
 
 
 def _bucket(cloud: Cloud, bucket: Resource) -> str:

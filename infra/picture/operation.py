@@ -6,11 +6,12 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from infra.picture.nodes import READS, WRITES, jobs, prefixes, task_of
+from infra.picture.nodes import READS, WRITES, jobs, prefixes, task_of, told_by
 from infra.picture.parts import Edge
 from infra.picture.template import Cloud, Resource
 
 UPDATE_SERVICE = "arn:aws:scheduler:::aws-sdk:ecs:updateService"
+SETS = "scheduler:UpdateSchedule"
 
 
 def edges(cloud: Cloud) -> Iterator[Edge]:
@@ -43,10 +44,22 @@ def _image(cloud: Cloud, service: Resource, task: Resource | None) -> Iterator[E
 
 def _wake_up(cloud: Cloud, service: Resource, role: Resource | None) -> Iterator[Edge]:
     for schedule in cloud.of("Scheduler::Schedule"):
+        if topic := told_by(cloud, schedule):
+            yield from _watchdog(cloud, service, role, schedule, topic)
+            continue
         if _wakes(cloud, schedule.get("Target") or {}, service):
             yield Edge(schedule.id, service.id, "wakes")
-        if cloud.may(role, "scheduler:UpdateSchedule", schedule):
+        if cloud.may(role, SETS, schedule):
             yield Edge(service.id, schedule.id, "sets the next")
+
+
+def _watchdog(
+    cloud: Cloud, service: Resource, role: Resource | None, schedule: Resource, topic: Resource
+) -> Iterator[Edge]:
+    if cloud.may(role, SETS, schedule):
+        yield Edge(service.id, schedule.id)
+    if cloud.may(cloud.role(schedule.get("Target", "RoleArn")), "sns:Publish", topic):
+        yield Edge(schedule.id, topic.id)
 
 
 def _wakes(cloud: Cloud, target: dict[str, Any], service: Resource) -> bool:
