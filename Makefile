@@ -8,7 +8,7 @@ SAMPLE := build/sample-bill
 OUT ?= reports
 
 .DEFAULT_GOAL := help
-.PHONY: help run sample test check format bench bench-wake evaluate deployments image local status wake trigger logs ui synth diff deploy destroy access audit picture lock clean
+.PHONY: help run sample test check format bench bench-wake evaluate deployments image local status wake trigger logs ui release releases rollback synth diff deploy destroy access cost prices cost-page audit picture lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -17,7 +17,7 @@ run: .venv/run ## report on a bill: BILL=<file, folder or s3://…> [PERIOD=2026
 ifndef BILL
 run: $(SAMPLE)/.made
 endif
-	@$(BIN)/python -m flows.cost_report "$(or $(BILL),$(SAMPLE))" --out "$(OUT)" $(if $(PERIOD),--period "$(PERIOD)")
+	@$(BIN)/python -m deployments.meter -m flows.cost_report "$(or $(BILL),$(SAMPLE))" --out "$(OUT)" $(if $(PERIOD),--period "$(PERIOD)")
 
 sample: $(SAMPLE)/.made ## make the sample bill, build/sample-bill
 
@@ -26,7 +26,7 @@ $(SAMPLE)/.made: .venv/run $(wildcard flows/sample_bill/*.py)
 	@$(BIN)/python -m flows.sample_bill $(SAMPLE) --months 4 --last-day 20
 	@touch $@
 
-test: .venv/dev .venv/cdk ## run every test; ARGS="-k name" for some of them
+test: .venv/dev .venv/cdk .venv/awscli ## run every test; ARGS="-k name" for some of them; NIGHTSHIFT_LONG=1 for those of minutes each, too
 	$(BIN)/python -m pytest -n auto $(ARGS)
 
 check: .venv/dev ## format, lint and types, changing nothing
@@ -53,7 +53,7 @@ deployments: .venv/run ## check prefect.yaml: every deployment, before anything 
 image: .venv/infra ## build the image of flows and orchestrator with Docker or podman: [TAG=…]
 	@$(BIN)/python -m infra.local.image $(TAG)
 
-local: .venv/dev $(SAMPLE)/.made ## the production path on this machine, until Ctrl-C: [ARGS="--bill FOLDER --engine processes …"]
+local: .venv/dev .venv/awscli $(SAMPLE)/.made ## the production path on this machine, until Ctrl-C: [ARGS="--bill FOLDER --engine processes …"]
 	@$(BIN)/python -m infra.local $(ARGS)
 
 # --- an installation, in AWS or in the local cloud (. build/local/env): NIGHTSHIFT_STACK or STACK=… says which ---------
@@ -72,6 +72,15 @@ logs: .venv/run ## what a run has written, by default the newest: [RUN=name or i
 
 ui: .venv/run ## the Prefect UI over this machine's runs; with NIGHTSHIFT_STACK or STACK=… over its history: [LIVE=1] [LOCAL=1] [PORT=4200]
 	@$(OPERATE) ui $(STACKED) $(if $(LIVE),--live) $(if $(LOCAL),--local) $(if $(PORT),--port $(PORT))
+
+release: .venv/run .venv/awscli ## build, test, scan and make live the commit checked out, as the pipeline does for a push
+	@$(OPERATE) release $(STACKED)
+
+releases: .venv/run ## the images there are: tag, commit, age, scan, which is live
+	@$(OPERATE) releases $(STACKED)
+
+rollback: .venv/run ## make an earlier image live again, and wake the orchestrator: TO=<tag>
+	@$(OPERATE) rollback $(STACKED) --to "$(TO)"
 
 OPERATE := $(BIN)/python -m deployments.operate
 STACKED = $(if $(STACK),--stack "$(STACK)")
@@ -93,6 +102,15 @@ destroy: .venv/infra .venv/cdk ## remove what costs; data stays unless SET="purg
 access: .venv/infra ## what each deployment may read and write, and what of it would be new: [SET="…"]
 	@$(BIN)/python -m infra access $(SETTINGS)
 
+cost: .venv/infra .venv/cdk ## what this installation costs a month, line by line, and what else would: [RUNS_PER_DAY=1] [MINUTES=10] [STACK=…] [OUT=reports] [SET="…"] [ARGS=--help]; writes cost.json
+	@$(BIN)/python -m infra.cost bill $(SETTINGS) $(if $(RUNS_PER_DAY),--runs-per-day $(RUNS_PER_DAY)) $(if $(MINUTES),--minutes $(MINUTES)) $(STACKED) $(if $(filter command%,$(origin OUT)),--out "$(OUT)") $(ARGS)
+
+prices: .venv/infra ## refresh deployments/prices.json through the AWS Price List API: [SET="region=eu-central-1"]
+	@$(BIN)/python -m infra.cost prices $(SETTINGS)
+
+cost-page: .venv/infra .venv/cdk ## write the tables of docs/cost.md and draw docs/cost.svg
+	@$(BIN)/python -m infra.cost page
+
 audit: .venv/infra .venv/cdk .venv/audit ## checkov's opinion of the templates; what was looked at is in infra/checkov.yaml
 	@$(BIN)/python -m infra synth >/dev/null
 	@.venv/audit/bin/checkov --config-file infra/checkov.yaml
@@ -109,6 +127,7 @@ lock: .venv/infra ## pin every dependency anew, with hashes
 	$(BIN)/uv pip compile $(LOCK) --group infra --group dev -o requirements/dev.txt
 	$(BIN)/uv pip compile $(LOCK) --group infra --group dev --group bench -o requirements/bench.txt
 	$(BIN)/uv pip compile $(subst pyproject.toml,,$(LOCK)) --group audit -o requirements/audit.txt
+	$(BIN)/uv pip compile $(subst pyproject.toml,,$(LOCK)) --group awscli -o requirements/awscli.txt
 	cd infra && PATH="$(CURDIR)/$(BIN):$$PATH" npm update --package-lock-only --save --omit-lockfile-registry-resolved --no-audit --no-fund
 
 LOCK := pyproject.toml --upgrade --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
@@ -129,8 +148,8 @@ clean: ## remove what the commands made, .venv included
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --requirement $<
 	@touch $@
 
-# A program of its own: it pins other versions of what we use.
-.venv/audit: requirements/audit.txt | .venv/uv
+# Programs of their own: they pin other versions of what we use.
+.venv/audit .venv/awscli: .venv/%: requirements/%.txt | .venv/uv
 	@$(PYTHON) -m venv $@
 	@$(BIN)/uv pip install --quiet --python $@/bin/python --require-hashes --requirement $<
 	@touch $@

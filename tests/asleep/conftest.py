@@ -33,6 +33,7 @@ def project(folder: Path) -> Path:
     (made / "flows" / "patient.py").write_text(days.PATIENT)
     projects.declare(made, days.BY_HAND)
     projects.declare(made, days.PULSE)
+    projects.commit(made)  # what the source repository begins with
     return made
 
 

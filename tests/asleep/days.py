@@ -124,7 +124,7 @@ def sleeps(cloud: Cloud, seconds: float = 180) -> dict[str, Any]:
 
 
 def hold_true(cloud: Cloud) -> None:
-    """I1 and I6, of an orchestrator that sleeps."""
+    """I1 and I6, of an orchestrator that sleeps, and that people would hear of what it misses."""
     now = datetime.now(UTC)
     with history(cloud) as db:
         busy = db.execute(
@@ -139,8 +139,22 @@ def hold_true(cloud: Cloud) -> None:
     assert wakes is not None
     if is_asleep(cloud):  # it may have woken meanwhile
         assert wakes > now
+    found = watchdog(cloud)
     if due:
-        assert wakes <= datetime.fromisoformat(due).replace(tzinfo=UTC)
+        at = datetime.fromisoformat(due).replace(tzinfo=UTC)
+        assert wakes <= at
+        assert found["State"] == "ENABLED"
+        assert f"was due at {at:%Y-%m-%d %H:%M:%S} UTC" in found["Target"]["Input"]
+    else:
+        assert found["State"] == "DISABLED"
+
+
+def watchdog(cloud: Cloud) -> dict[str, Any]:
+    """The schedule that tells of a run which has not begun."""
+    group, _, name = cloud.outputs.values["WatchdogSchedule"].partition("/")
+    api = cloud.aws.client("scheduler")
+    found: dict[str, Any] = api.get_schedule(GroupName=group, Name=name)
+    return found
 
 
 def wake_up(cloud: Cloud) -> datetime | None:

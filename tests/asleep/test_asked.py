@@ -19,6 +19,7 @@ def test_a_run_is_asked_for(asleep: Cloud) -> None:
     done = days.command(cloud, "trigger", days.NAME, "--parameter", "name=asked")
     assert "Completed" in done.stdout
     assert "asked takes" in done.stdout  # the flow's own line, from its log
+    assert "cost: $" in done.stdout  # and its price
     assert days.written(cloud, "patient/asked/") == ["begun.txt", "done.txt"]
     journal = days.sleeps(cloud)
     assert len(cloud.lives()) == before + 1
@@ -26,6 +27,11 @@ def test_a_run_is_asked_for(asleep: Cloud) -> None:
     assert (last["deployment"], last["type"]) == (days.NAME, "COMPLETED")
     assert last["run"] in days.command(cloud, "status").stdout
     assert "asked takes" in days.command(cloud, "logs", last["run"]).stdout
+    with days.history(cloud) as db:  # it was heard out before the sleep
+        told = db.execute(
+            "select data from artifact where key = 'run-cost' and flow_run_id = ?", (last["id"],)
+        )
+        assert "US dollars" in str(told.fetchone())
 
 
 def test_one_that_fails_by_its_own_fault_is_not_run_again(asleep: Cloud) -> None:

@@ -6,26 +6,14 @@ from datetime import UTC, datetime, timedelta
 
 from infra.local.cloud import Cloud
 from tests.asleep import days
-from tests.asleep.test_killed import LONG
 from tests.local_cloud.runs import until
+from tests.needs import ONLY_LONG
 
-DAYS = 3 if LONG else 2
+DAYS = 3
 DAY = 120  # seconds
 
 
-def test_the_first_start_ends_asleep(cloud: Cloud) -> None:
-    journal = days.sleeps(cloud)
-    assert journal["life"] == 1
-    assert journal["image"] == cloud.image
-    assert len(cloud.lives()) == 1
-    at = days.wake_up(cloud)
-    assert at is not None  # six in the morning, less the lead
-    assert (at.hour, at.minute, at.second) == (5, 59, 45)
-    s3 = cloud.aws.client("s3")
-    left = s3.list_objects_v2(Bucket=cloud.state_bucket, Prefix="prefect/first-start")
-    assert not left.get("Contents")
-
-
+@ONLY_LONG
 def test_days_go_by(asleep: Cloud) -> None:
     """A release brings a schedule earlier than the wake-up; then nobody does anything."""
     cloud = asleep

@@ -8,6 +8,9 @@ from infra.local.fargate.task import Task
 from tests.asleep import days
 from tests.asleep.conftest import LEAD
 from tests.local_cloud.runs import until
+from tests.needs import ONLY_LONG
+
+pytestmark = ONLY_LONG
 
 TAGGED = days.BY_HAND.replace("schedules: []", "schedules: []\n    tags: [released]")
 

@@ -13,11 +13,12 @@ from infra.local.programs import Name, inside, kill_program, program
 from tests.asleep import days
 from tests.local_cloud.hold import away
 from tests.local_cloud.runs import until
+from tests.needs import ONLY_LONG
 
-# As long as it takes to be sure, or as short as it may be: NIGHTSHIFT_LONG=1 for the former.
-LONG = bool(os.environ.get("NIGHTSHIFT_LONG"))
-KILLS = int(os.environ.get("NIGHTSHIFT_KILLS", 20 if LONG else 2))
-AWAY = 120 if LONG else 40  # seconds
+pytestmark = ONLY_LONG
+
+KILLS = int(os.environ.get("NIGHTSHIFT_KILLS", 20))
+AWAY = 120  # seconds
 SEED = int(os.environ.get("NIGHTSHIFT_KILL_SEED", "5"))
 
 PROGRAMS: tuple[Name, ...] = ("litestream", "server", "worker")

@@ -18,7 +18,10 @@ UNUSED = {
             )
         },
     },
-    "scheduler": {"KeepWhatFailed sqs:SendMessage": "when a wake-up fails"},
+    "scheduler": {
+        "KeepWhatFailed sqs:SendMessage": "when a wake-up fails",
+        "TellPeople sns:Publish": "when a run has not begun: see test_watched.py",
+    },
 }
 
 

@@ -341,6 +341,14 @@ def test_a_deployment_without_a_role(folder: Path) -> None:
     assert daily.fields["job_variables"]["task_role_arn"] == "arn:1"
 
 
+def test_each_run_is_told_how_many_there_are_in_a_year(folder: Path) -> None:
+    own = {"work_pool.job_variables.env": {"OWN": "value"}}
+    wanted = checked(write(folder, entry(own), SMALL), VARIABLES)
+    daily, by_hand = with_roles(wanted, {"copy/daily": "arn:1", "nothing/by-hand": "arn:2"}, "x")
+    assert daily.fields["job_variables"]["env"] == {"NIGHTSHIFT_RUNS_A_YEAR": "365", "OWN": "value"}
+    assert "env" not in by_hand.fields["job_variables"]
+
+
 def test_a_date_is_text(folder: Path) -> None:
     file = write(folder, entry({"parameters.note": date(2026, 11, 1)}))
     (daily,) = checked(file, VARIABLES)

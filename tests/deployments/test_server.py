@@ -103,7 +103,9 @@ def make_overdue(prefect: SyncPrefectClient, deployment: UUID) -> set[UUID]:
 def test_it_is_prefect_deploy_and_a_role(
     prefect: SyncPrefectClient, folder: Path, project: str
 ) -> None:
-    """After `prefect deploy` only the roles are missing, and it takes nothing else away again."""
+    """After `prefect deploy` only the roles are missing, and how often it runs; it takes nothing
+    else away again.
+    """
     file = REPOSITORY / "prefect.yaml" if project == "ours" else write(folder, ENTRY, SMALL)
     template = base_job_template(OUTPUTS, IMAGE)
     prefect.create_work_pool(WorkPoolCreate(name="fargate", type="ecs", base_job_template=template))
@@ -115,7 +117,9 @@ def test_it_is_prefect_deploy_and_a_role(
     assert set(kinds(plan)) == {UpdateDeployment, MakeRuns}
     for step in updates:
         (change,) = step.changes
-        assert change.becomes == {**change.was, "task_role_arn": Roles()[step.name]}
+        becomes = {**change.becomes}
+        assert becomes.pop("env", {}).keys() <= {"NIGHTSHIFT_RUNS_A_YEAR"}
+        assert becomes == {**change.was, "task_role_arn": Roles()[step.name]}
     assert reconcile(file).steps == ()
 
     for deployment in prefect.read_deployments():
@@ -133,8 +137,10 @@ def test_it_is_prefect_deploy_and_a_role(
         assert {k: v for k, v in now.fields.items() if k not in own} == {
             k: v for k, v in was.fields.items() if k not in own
         }
-        role = was.fields["job_variables"]["task_role_arn"]
-        assert {**now.fields["job_variables"], "task_role_arn": role} == was.fields["job_variables"]
+        # What `with_roles` puts in, stock deploying takes away.
+        added = {"task_role_arn", "env"}
+        mine, stocks = was.fields["job_variables"], now.fields["job_variables"]
+        assert stocks == {key: value for key, value in mine.items() if key not in added}
 
 
 def test_no_description_is_none(prefect: SyncPrefectClient, folder: Path) -> None:

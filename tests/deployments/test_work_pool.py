@@ -22,10 +22,12 @@ from prefect.settings import (
     PREFECT_SERVER_API_AUTH_STRING,
     temporary_settings,
 )
+from prefect.workers.base import BaseJobConfiguration
 from prefect_aws.credentials import _get_client_cached
 from prefect_aws.workers import ecs_worker
 from prefect_aws.workers.ecs_worker import ECSJobConfiguration, ECSWorker
 
+from deployments.orchestrator.again import ON_DEMAND
 from deployments.work_pool import base_job_template
 from flows.problem import Problem
 from tests.deployments.stack import IMAGE, NEXT_IMAGE, OUTPUTS
@@ -133,6 +135,10 @@ def test_the_request() -> None:
     assert "launchType" not in request
     assert request["cluster"] == "nightshift-prod"
     assert {"key": "nightshift", "value": "nightshift-prod"} in request["tags"]
+    assert container["command"] == [
+        *("python", "-m", "deployments.meter"),
+        *BaseJobConfiguration._base_flow_run_command().split(),
+    ]
     environment = {item["name"]: item["value"] for item in container["environment"]}
     assert "name:password" not in environment.values()
     expected = {
@@ -143,8 +149,27 @@ def test_the_request() -> None:
         "PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR": "crash",
         "PREFECT_CLIENT_MAX_RETRIES": "3",
         "OWN": "value",
+        "NIGHTSHIFT_ARCHITECTURE": "ARM64",
+        "NIGHTSHIFT_PUBLIC_IP": "ENABLED",
     }
     assert {name: environment.get(name) for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "spot"),
+    [
+        ({}, True),
+        ({"capacity_provider_strategy": ON_DEMAND}, False),
+        ({"capacity_provider_strategy": ON_DEMAND, "env": {"OWN": "value"}}, False),
+        ({"env.OWN": "value"}, True),
+    ],
+)
+def test_a_run_is_told_what_it_runs_on(values: dict[str, Any], spot: bool) -> None:
+    """Whoever says so: `FARGATE_SPOT` is in it, or is not."""
+    environment = configuration(**values).env
+    assert ("FARGATE_SPOT" in (environment["NIGHTSHIFT_CAPACITY"] or "")) is spot
+    assert environment["HOME"] == "/tmp"
+    assert environment.get("OWN") == ("value" if "env" in str(values) else None)
 
 
 def test_an_external_api_wants_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,6 +303,8 @@ def test_a_repository_of_another_form() -> None:
     [
         ("variables.properties.image", None),
         ("variables.properties.match_latest_revision_in_family", None),
+        ("variables.properties.command", None),
+        ("job_configuration.env", {}),
         ("job_configuration.task_definition.cpu", "{{ task_cpu }}"),
         ("job_configuration.task_definition.runtimePlatform", {}),
         ("job_configuration.task_definition.containerDefinitions", []),

@@ -55,7 +55,8 @@ def every_combination() -> list[dict[str, Any]]:
 def test_the_choices_name_every_setting() -> None:
     named = {key for choices in CHOICES for choice in choices for key in choice} | set(LONGEST)
     # These change one value each, which other tests look at; purge is not in the templates.
-    one_value = {"log_retention_days", "wake_lead_seconds", "history_days"}
+    one_value = {"log_retention_days", "scan_severity", "wake_lead_seconds", "history_days"}
+    one_value |= {"overdue_minutes"}
     assert set(Settings.model_fields) - named == {*one_value, "purge"}
 
 
@@ -171,7 +172,7 @@ def texts(value: Any) -> list[str]:
 def only_names(container: dict[str, Any]) -> None:
     assert {v["Name"] for v in container["Environment"]} <= {
         *("NIGHTSHIFT_STACK", "NIGHTSHIFT_ORCHESTRATOR", "AWS_DEFAULT_REGION", "PREFECT_API_URL"),
-        *("NIGHTSHIFT_WAKE_LEAD", "NIGHTSHIFT_HISTORY_DAYS"),
+        *("NIGHTSHIFT_WAKE_LEAD", "NIGHTSHIFT_HISTORY_DAYS", "NIGHTSHIFT_OVERDUE_MINUTES"),
     }
     for secret in container["Secrets"]:  # where it is, not what it is
         assert secret["ValueFrom"]["Fn::Sub"].startswith("arn:aws:ssm:")
@@ -214,6 +215,7 @@ def test_another_name_changes_that_role_and_who_may_pass_it(synthesise: Synthesi
     [
         {"spot": "false"},
         {"log_retention_days": 7},
+        {"scan_severity": "high"},
         {"alert_email": "ops@example.com"},
         {"monthly_budget_usd": "1"},
         {"awake_hours_alarm": 2},

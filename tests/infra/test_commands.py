@@ -110,6 +110,7 @@ def test_deploy(cloud: LocalAws) -> None:
     assert len(made) > 40
     assert made.split(":")[1] not in said
     assert "let the orchestrator begin a history" in said
+    assert "-us-east-1/reports/predicted.json" in said
     assert state(cloud) == {"prefect/first-start"}
 
 

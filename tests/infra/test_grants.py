@@ -118,8 +118,23 @@ def test_each_mode_has_the_roles_that_it_needs() -> None:
         *("job-cost-report-daily", "execution", "orchestrator"),
         *("build", "pipeline", "scheduler", "source-event"),
     }
-    assert "scheduler" not in {role.name for role in every_role(load({"orchestrator": "always"}))}
+    always = {role.name: role for role in every_role(load({"orchestrator": "always"}))}
+    (tells,) = always["scheduler"].statements  # nobody is woken, and a run may still not begin
+    assert tells["Action"] == ["sns:Publish"]
     assert "source-event" not in {role.name for role in every_role(load(CONNECTION))}
+
+
+def test_the_build_may_do_to_its_images_what_buildspec_does_and_no_more() -> None:
+    """Neither take a tag away nor delete an image, and nothing in another repository."""
+    role = next(role for role in every_role(load()) if role.name == "build")
+    on_images = [s for s in role.statements if any(a.startswith("ecr:") for a in s["Action"])]
+    named = [s for s in on_images if s["Sid"] != "LogInToRegistry"]
+    assert {a for s in named for a in s["Action"]} == {
+        *("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"),
+        *("ecr:InitiateLayerUpload", "ecr:UploadLayerPart", "ecr:CompleteLayerUpload"),
+        *("ecr:PutImage", "ecr:DescribeImageScanFindings"),
+    }
+    assert {r for s in named for r in s["Resource"]} == {NAMES.repository_arn}
 
 
 def test_the_history_is_read_written_pruned_and_its_absence_is_seen() -> None:

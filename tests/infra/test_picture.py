@@ -76,7 +76,10 @@ def installation() -> dict[str, Template]:
             "push", "events", ("codepipeline:StartPipelineExecution", arn("codepipeline", "n"))
         ),
         "SchedulerRole": role(
-            "scheduler", "scheduler", ("ecs:UpdateService", arn("ecs", "service/n/orchestrator"))
+            "scheduler",
+            "scheduler",
+            ("ecs:UpdateService", arn("ecs", "service/n/orchestrator")),
+            ("sns:Publish", arn("sns", "n-alerts")),
         ),
         "ExecutionRole": role(
             "execution", "ecs-tasks", ("ecr:BatchGetImage", arn("ecr", "repository/n"))
@@ -88,6 +91,7 @@ def installation() -> dict[str, Template]:
             ("iam:PassRole", [role_arn("execution"), role_arn("job-*")]),
             ("sqs:ReceiveMessage", arn("sqs", "n-tasks")),
             ("scheduler:UpdateSchedule", arn("scheduler", "schedule/n/wake-up")),
+            ("scheduler:UpdateSchedule", arn("scheduler", "schedule/n/watchdog")),
             ("s3:GetObject", sub(f"{STATE}/prefect/*")),
         ),
         "Job": job(
@@ -160,6 +164,17 @@ def installation() -> dict[str, Template]:
                 "Input": '{"Cluster": "n", "Service": "orchestrator", "DesiredCount": 1}',
             },
         ),
+        "Watchdog": resource(
+            "Scheduler::Schedule",
+            Name="watchdog",
+            GroupName="n",
+            ScheduleExpression="rate(1 day)",
+            Target={
+                "Arn": "arn:aws:scheduler:::aws-sdk:sns:publish",
+                "RoleArn": role_arn("scheduler"),
+                "Input": sub('{"TopicArn": "arn:aws:sns:us-east-1:${AWS::AccountId}:n-alerts"}'),
+            },
+        ),
         "Tasks": resource("SQS::Queue", QueueName="n-tasks"),
         "TaskEvents": resource(
             "Events::Rule",
@@ -226,6 +241,8 @@ def test_development_ends_in_the_image_and_operation_starts_from_it() -> None:
         ("Images", "Job"),
         ("WakeUp", "Service"),
         ("Service", "WakeUp"),
+        ("Service", "Watchdog"),
+        ("Watchdog", "Alerts"),
         ("Service", "Job"),
         ("Job", "Service"),
         ("Job", "Data"),
@@ -257,6 +274,7 @@ def test_development_ends_in_the_image_and_operation_starts_from_it() -> None:
         ("OrchestratorRole", ("Service", "Job")),
         ("OrchestratorRole", ("Tasks", "Service")),
         ("SchedulerRole", ("WakeUp", "Service")),
+        ("SchedulerRole", ("Watchdog", "Alerts")),
         ("WakeUp", ("WakeUp", "Service")),
         ("LetIn", ("Job", "Service")),
         ("TaskEvents", ("TaskEvents", "Tasks")),

@@ -270,6 +270,7 @@ def test_the_orchestrator_is_told_what_no_output_says(
         "NIGHTSHIFT_ORCHESTRATOR": "asleep",
         "AWS_DEFAULT_REGION": "us-east-1",
         "NIGHTSHIFT_WAKE_LEAD": "120",
+        "NIGHTSHIFT_OVERDUE_MINUTES": "30",
         "NIGHTSHIFT_HISTORY_DAYS": "60",
     }
     other = synthesise({"wake_lead_seconds": "60", "history_days": "365"})["nightshift-prod"]
@@ -466,9 +467,23 @@ def test_a_push_starts_the_pipeline_and_nothing_polls(rest: Any) -> None:
     rest.has_resource_properties(
         "AWS::Events::Rule",
         {
-            "EventPattern": like({"detail": like({"referenceName": ["main"]})}),
+            "EventPattern": {
+                "source": ["aws.codecommit"],
+                "detail-type": ["CodeCommit Repository State Change"],
+                "resources": [{"Fn::Sub": NAMES.arn("codecommit", "nightshift-prod")}],
+                "detail": {
+                    "event": ["referenceCreated", "referenceUpdated"],
+                    "referenceType": ["branch"],
+                    "referenceName": ["main"],
+                },
+            },
             "Targets": [
-                like({"RoleArn": {"Fn::Sub": NAMES.role_arn("source-event")}}),
+                like(
+                    {
+                        "Arn": {"Fn::Sub": NAMES.pipeline_arn},
+                        "RoleArn": {"Fn::Sub": NAMES.role_arn("source-event")},
+                    }
+                ),
             ],
         },
     )
@@ -482,12 +497,21 @@ def test_the_build_is_arm_and_follows_buildspec(rest: Any) -> None:
                 {
                     "Type": "ARM_CONTAINER",
                     "ComputeType": "BUILD_GENERAL1_SMALL",
+                    "Image": "aws/codebuild/amazonlinux-aarch64-standard:3.0",
                     "PrivilegedMode": True,
                 }
             ),
             "Source": {"Type": "CODEPIPELINE", "BuildSpec": "buildspec.yml"},
         },
     )
+
+
+@pytest.mark.parametrize("severity", ["critical", "high"])
+def test_the_build_is_told_what_stops_a_release(synthesise: Synthesise, severity: str) -> None:
+    template = synthesise({"scan_severity": severity})["nightshift-prod"]
+    (project,) = of_type(template, "AWS::CodeBuild::Project").values()
+    variables = project["Properties"]["Environment"]["EnvironmentVariables"]
+    assert {"Name": "SEVERITY", "Value": severity, "Type": "PLAINTEXT"} in variables
 
 
 def test_the_code_is_kept(templates: Templates) -> None:
@@ -506,8 +530,27 @@ def test_a_connection_needs_no_repository_and_no_rule(synthesise: Synthesise) ->
         "ConnectionArn": CONNECTION["connection_arn"],
         "FullRepositoryId": "us/jobs",
         "BranchName": "release",
-        "DetectChanges": "true",
+        "DetectChanges": "true",  # the connection starts the pipeline: no rule of ours does
     }
+    (build,) = pipeline["Properties"]["Stages"][1]["Actions"]
+    assert build["InputArtifacts"] == source["OutputArtifacts"]
+
+
+def test_with_a_connection_the_pipeline_may_use_that_one_and_read_no_codecommit(
+    synthesise: Synthesise,
+) -> None:
+    roles = synthesise(CONNECTION)["nightshift-prod-identity"]
+    (role,) = (
+        r["Properties"]
+        for name, r in of_type(roles, "AWS::IAM::Role").items()
+        if name.startswith("Pipeline")
+    )
+    text = json.dumps(role["Policies"])
+    assert CONNECTION["connection_arn"] in text
+    assert "codeconnections:UseConnection" in text
+    assert "codestar-connections:UseConnection" in text
+    assert "codecommit" not in text
+    assert not [name for name in of_type(roles, "AWS::IAM::Role") if name.startswith("SourceEvent")]
 
 
 # --- watch ---------------------------------------------------------------------------------------
@@ -555,11 +598,13 @@ def test_the_wake_up_sets_one_and_keeps_what_failed(rest: Any) -> None:
 
 def test_no_setting_of_the_same_installation_moves_the_wake_up(synthesise: Synthesise) -> None:
     plain = of_type(synthesise()["nightshift-prod"], "AWS::Scheduler::Schedule")
+    assert set(plain) == {"WakeUp", "Watchdog"}
     other = {
         "spot": "false",
         "network": "private",
         "log_retention_days": 1,
         "wake_lead_seconds": 60,
+        "overdue_minutes": 0,
         "history_days": 7,
         "alert_email": "a@b.cc",
     }
@@ -568,8 +613,49 @@ def test_no_setting_of_the_same_installation_moves_the_wake_up(synthesise: Synth
 
 def test_always_on_needs_no_wake_up(synthesise: Synthesise) -> None:
     template = synthesise({"orchestrator": "always"})["nightshift-prod"]
-    assert not of_type(template, "AWS::Scheduler::Schedule")
+    assert set(of_type(template, "AWS::Scheduler::Schedule")) == {"Watchdog"}
     assert "AwakeTooLong" not in template["Resources"]
+
+
+MODES: list[dict[str, str]] = [
+    {},
+    {"orchestrator": "always"},
+    {"orchestrator": "external", "prefect_api_url": "https://p.example.com/api"},
+]
+
+
+@pytest.mark.parametrize("context", MODES, ids=str)
+def test_a_watchdog_tells_of_what_has_not_begun(
+    synthesise: Synthesise, context: dict[str, str]
+) -> None:
+    """However the orchestrator is run. It is off until that one has set it."""
+    rest = synthesise({**context, "overdue_minutes": 45})["nightshift-prod"]
+    watchdog = of_type(rest, "AWS::Scheduler::Schedule")["Watchdog"]["Properties"]
+    assert (watchdog["Name"], watchdog["State"]) == ("watchdog", "DISABLED")
+    assert watchdog["GroupName"] == {"Ref": "Schedules"}
+    assert watchdog["Target"]["Arn"] == "arn:aws:scheduler:::aws-sdk:sns:publish"
+    asked = json.loads(watchdog["Target"]["Input"]["Fn::Sub"])
+    assert asked["TopicArn"] == NAMES.topic_arn
+    assert rest["Outputs"]["WatchdogSchedule"]["Value"] == "nightshift-prod/watchdog"
+    task = of_type(rest, "AWS::ECS::TaskDefinition")["OrchestratorTask"]["Properties"]
+    environment = task["ContainerDefinitions"][0]["Environment"]
+    assert {"Name": "NIGHTSHIFT_OVERDUE_MINUTES", "Value": "45"} in environment
+
+
+def test_a_release_that_failed_is_told_by_the_action_that_did(templates: Templates) -> None:
+    """Once: the pipeline's own event would come for the same failure, and says less."""
+    rules = of_type(templates["nightshift-prod"], "AWS::Events::Rule")
+    failed = [
+        rule["Properties"]
+        for rule in rules.values()
+        if rule["Properties"].get("EventPattern", {}).get("source") == ["aws.codepipeline"]
+    ]
+    (rule,) = failed
+    assert rule["EventPattern"]["detail-type"] == ["CodePipeline Action Execution State Change"]
+    said = rule["Targets"][0]["InputTransformer"]
+    assert all(f"<{name}>" in said["InputTemplate"] for name in said["InputPathsMap"])
+    for part in ("Where: ", "Why: ", "Next: ", "/nightshift-prod/build"):
+        assert part in said["InputTemplate"]
 
 
 def test_alerts_go_where_they_are_wanted(templates: Templates, synthesise: Synthesise) -> None:
@@ -596,7 +682,12 @@ def test_every_alarm_tells_the_topic(templates: Templates) -> None:
     for alarm in alarms.values():
         assert alarm["Properties"]["AlarmActions"] == [{"Ref": "Alerts"}]
         assert alarm["Properties"]["TreatMissingData"] == "notBreaching"
-        assert len(alarm["Properties"]["AlarmDescription"]) > 40
+        said = alarm["Properties"]["AlarmDescription"]
+        assert said.startswith("nightshift-prod: ")
+        assert all(part in said for part in ("Where: ", "Why: ", "Next: "))
+        # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html
+        assert len(said) <= 1024
+    assert len(alarms) <= 10, "ten are free"
 
 
 def test_a_budget_of_what_is_set(synthesise: Synthesise) -> None:

@@ -59,6 +59,13 @@ def copied(to: Path) -> Path:
     return to
 
 
+def commit(project: Path) -> None:
+    """All of it, as the first commit of a repository."""
+    who = ("-c", "user.name=Somebody", "-c", "user.email=somebody@example.com")
+    for arguments in (("init", "--quiet"), ("add", "--all"), (*who, "commit", "-qm", "First")):
+        subprocess.run(["git", *arguments], cwd=project, check=True)
+
+
 def follow_the_readme(project: Path) -> str:
     """What the README says about a flow of one's own, done; the name of its deployment."""
     text = (project / "README.md").read_text()

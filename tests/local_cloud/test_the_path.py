@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -118,6 +119,25 @@ def test_its_artifacts_are_in_prefect(scheduled: Run) -> None:
     assert kinds["cost-report-link"] == "markdown"
 
 
+COST = (
+    r"cost: \$0\.\d+ \(\d+ s(, billed as 60,)? of 1 vCPU, 2 GB, ARM64, Spot; \d+ % start-up\); "
+    r"peak \d+ MB, [\d.]+ vCPU on average; (the size is right|.+ would do: \$\d.* less a year)"
+)
+
+
+def test_it_says_what_it_has_cost(
+    cloud: Cloud, scheduled: Run, lines: list[tuple[str, str]]
+) -> None:
+    until(lambda: "run-cost" in scheduled.artifacts(), 20, scheduled.log)
+    assert re.search(COST, scheduled.log())
+    (task,) = scheduled.tasks
+    assert any(re.fullmatch(COST, line) for of, line in lines if of == task.id)
+    told = scheduled.artifacts()["run-cost"]
+    assert told["type"] == "markdown"
+    for what in ("| vCPU |", "| public IPv4 address |", "| logs |", "| S3 reads |", "| **all** |"):
+        assert what in told["data"]
+
+
 def test_one_task_definition_serves_all_deployments(cloud: Cloud, scheduled: Run) -> None:
     run = start(cloud, "cost-report/by-hand", {"destination": f"s3://{cloud.bucket}/by-hand/one/"})
     assert run.wait() == "COMPLETED"
@@ -200,13 +220,15 @@ UNUSED = {
             )
         },
         "OwnService ecs:UpdateService": "",
-        "SetWakeUp scheduler:GetSchedule": "",
-        "SetWakeUp scheduler:UpdateSchedule": "",
+        "SetSchedules scheduler:GetSchedule": "",
+        "SetSchedules scheduler:UpdateSchedule": "",
+        "TellPeople sns:Publish": "",
         "PassSchedulerRole iam:PassRole": "",
     },
     "execution": {"PullImage ecr:BatchCheckLayerAvailability": "AWS says that a pull needs it"},
     "scheduler": {
         "KeepWhatFailed sqs:SendMessage": "when a wake-up fails",
+        "TellPeople sns:Publish": "when a run has not begun",
         "SetDesiredCount ecs:UpdateService": "to wake whom nobody stands for: see tests/asleep",
     },
     "job-cost-report-every-minute": {},

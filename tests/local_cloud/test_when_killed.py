@@ -105,9 +105,10 @@ def test_killed_at_the_roll_up(cloud: Cloud, reruns: Reruns, lines: Lines) -> No
 
 def test_out_of_memory(cloud: Cloud, reruns: Reruns) -> None:
     """The smallest task there is cannot even start Prefect and read a bill in what is left of it:
-    something else in the task takes most of its memory.
+    something else in the task takes most of its memory. The meter is around it, as around all.
     """
     command = (
+        "python -m deployments.meter "
         "python -c \"import subprocess; b = bytearray(440_000_000); b[::4096] = b'x' * "
         "len(b[::4096]); raise SystemExit(subprocess.call(['prefect', 'flow-run', 'execute']))\""
     )

@@ -20,7 +20,9 @@ from tests.asleep import days
 from tests.local_cloud import project as projects
 from tests.local_cloud.runs import until
 from tests.local_cloud.telling import teller
-from tests.needs import need
+from tests.needs import ONLY_LONG, need
+
+pytestmark = ONLY_LONG
 
 
 @pytest.fixture(scope="module")

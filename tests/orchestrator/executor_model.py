@@ -20,12 +20,15 @@ from deployments.orchestrator.life import (
     Program,
     Seen,
     SetWakeUp,
+    SetWatchdog,
     Step,
+    Unbegun,
     Wait,
     Work,
     missed,
 )
 from tests.orchestrator.world import (
+    GRACE,
     LEAD,
     Database,
     Journal,
@@ -64,9 +67,10 @@ class Executor(Process):
         self.doing = Do.STAY
         self.at_zero = False
         self._stopping: tuple[int, ...] = ()
+        self._unsettled: tuple[int, ...] = ()
         self._worker_ended = False
         self._looked_for_newer = world.now - timedelta(days=1)
-        self.seen = Seen(world.now, world.mode, LEAD)
+        self.seen = Seen(world.now, world.mode, LEAD, GRACE)
         self.acts = self.live()
 
     @property
@@ -150,11 +154,12 @@ class Executor(Process):
 
     def _asked(self) -> Work:
         runs = self.database.runs
-        unsettled = [n for n, run in runs.items() if not run.settled]
+        unbegun = {n: run for n, run in runs.items() if run.state in ("SCHEDULED", "PENDING")}
         return Work(
             busy=tuple(map(str, self.database.busy())),
             next=self.database.next(),
-            unsettled=tuple(map(str, (*unsettled, *self._stopping))),
+            unsettled=tuple(map(str, (*self._unsettled, *self._stopping))),
+            unbegun=tuple(Unbegun("", str(n), run.expected) for n, run in unbegun.items()),
         )
 
     def _look_while_leaving(self) -> None:
@@ -189,6 +194,10 @@ class Executor(Process):
                 self.seen = replace(self.seen, wake_up=at)
                 yield seconds(0.3)
                 self._change()
+            case SetWatchdog():
+                self._world.watchdog = step
+                self.seen = replace(self.seen, watchdog=step)
+                yield seconds(0.3)
             case Do():
                 yield from self._do(step)
 
@@ -224,6 +233,7 @@ class Executor(Process):
                 yield from self._attend()
             case Do.STOP_WORKER:
                 self.worker, self.taking = False, None
+                self.seen = replace(self.seen, attended=False)
             case Do.STOP_SERVER:
                 yield self._world.stopping
                 self.server = False
@@ -307,7 +317,7 @@ class Executor(Process):
         if not self.seen.straight:
             self._connected()
             self._catch_up()
-        self.seen = replace(self.seen, straight=True)
+        self.seen = replace(self.seen, straight=True, attended=False)
 
     def _catch_up(self) -> None:
         world, database = self._world, self.database
@@ -349,16 +359,19 @@ class Executor(Process):
             yield from self._set_straight()
         self._connected()
         world = self._world
+        unsettled = []
         for number, run in tuple(self.database.runs.items()):
             if run.settled:
                 continue
             own = [job for job in world.jobs.values() if job.run == number]
             if any(job.state != "STOPPED" for job in own):
+                unsettled.append(number)
                 continue
             if own and own[-1].stopped and run.again < TIMES:  # it was the infrastructure's fault
                 made = Run(run.due, state="SCHEDULED", again=run.again + 1)
                 world.commit(self, {world.number(): made})
             world.commit(self, {number: replace(run, settled=True)})
+        self._unsettled = tuple(unsettled)
         self._s3()
         for request in tuple(world.requests):
             if request not in self.database.runs:  # the idempotency key is the request's
@@ -366,6 +379,7 @@ class Executor(Process):
             yield seconds(0.2)
             self._s3()
             world.requests.pop(request, None)
+        self.seen = replace(self.seen, attended=True)
 
     def _sleep(self) -> Iterator[timedelta]:
         self._change(holder=0)

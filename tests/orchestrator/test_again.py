@@ -25,6 +25,7 @@ from deployments.orchestrator.again import (
     run_again,
     seen,
 )
+from tests.orchestrator.prefect_runs import all_runs
 
 CLUSTER = "nightshift-prod"
 ARN = f"arn:aws:ecs:eu-west-1:123456789012:task/{CLUSTER}/"
@@ -205,11 +206,6 @@ def died() -> tuple[State[Any], ...]:
 def next_of(former: FlowRun) -> Again:
     (one,) = decide([seen(former)], [task(str(former.id), str(former.id), **SPOT)]).again
     return one
-
-
-def all_runs(prefect: SyncPrefectClient) -> list[FlowRun]:
-    ours = {one.id for one in prefect.read_deployments()}
-    return [one for one in prefect.read_flow_runs() if one.deployment_id in ours]
 
 
 def test_it_is_the_same_run_but_for_its_name(prefect: SyncPrefectClient, make: Make) -> None:

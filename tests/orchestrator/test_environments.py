@@ -17,6 +17,7 @@ PASSWORD = "nightshift:not-to-be-seen"
 WHERE = Surroundings(
     mode="asleep",
     lead=timedelta(minutes=2),
+    overdue=timedelta(minutes=30),
     history_days=60,
     task="arn:aws:ecs:eu-west-1:123456789012:task/nightshift-prod/0123",
     cluster="nightshift-prod",
@@ -28,6 +29,8 @@ WHERE = Surroundings(
     api="http://10.0.0.7:4200/api",
     bucket="the-state",
     wake_up=("nightshift-prod", "wake-up"),
+    watchdog=("nightshift-prod", "watchdog"),
+    topic="arn:aws:sns:eu-west-1:123456789012:nightshift-prod-alerts",
     queue="nightshift-prod-tasks",
     outputs=Outputs("nightshift-prod", {"DataBucket": "the-data"}, {"cost-report/daily": "arn:r"}),
 )

@@ -51,7 +51,7 @@ def said() -> list[str]:
 def make(
     s3_client: Any, bucket: Bucket, tmp_path: Path, ecr: Ecr, said: list[str]
 ) -> Callable[..., Executor]:
-    clients = {"s3": s3_client, "ecs": None, "scheduler": None, "ecr": ecr}
+    clients = {"s3": s3_client, "ecs": None, "scheduler": None, "ecr": ecr, "sns": None}
 
     def made(**changes: Any) -> Executor:
         where = replace(WHERE, bucket=bucket.bucket, **changes)

@@ -23,13 +23,16 @@ from deployments.orchestrator.life import (
     Program,
     Seen,
     SetWakeUp,
+    SetWatchdog,
     Step,
+    Unbegun,
     Wait,
     Work,
     awake_because,
     decide,
     missed,
     wanted_wake_up,
+    wanted_watchdog,
 )
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
@@ -56,7 +59,9 @@ def holds(**changes: Any) -> Seen:
 def awake(**changes: Any) -> Seen:
     """All is up, and nothing is to be done."""
     ready = holds(history=History.OURS, replicated=True, litestream=RUNS, server=RUNS)
-    return replace(replace(ready, straight=True, reconciled=True, work=IDLE), **changes)
+    return replace(
+        replace(ready, straight=True, reconciled=True, attended=True, work=IDLE), **changes
+    )
 
 
 def works(**changes: Any) -> Seen:
@@ -69,7 +74,7 @@ def leaves(**changes: Any) -> Seen:
 
 
 def external(**changes: Any) -> Seen:
-    known = holds(mode="external", straight=True, reconciled=True, work=IDLE)
+    known = holds(mode="external", straight=True, reconciled=True, attended=True, work=IDLE)
     return replace(known, **changes)
 
 
@@ -161,6 +166,7 @@ SITUATIONS: dict[str, tuple[Seen, tuple[object, ...]]] = {
     ),
     # towards the sleep
     "the worker has stopped": (awake(), (Do.ASK_AGAIN,)),
+    "what ended last has not been looked into": (awake(attended=False), (Do.ATTEND,)),
     "the wake-up is not set": (awake(asked_again=True), (SetWakeUp(FAR - LEAD),)),
     "the wake-up is another run's": (
         awake(asked_again=True, wake_up=FAR),
@@ -294,6 +300,64 @@ def test_a_wake_up_that_came_before_the_sleep_is_not_lost() -> None:
     assert missed(replace(asleep, wake_up=None)) == "the wake-up came before the sleep"
 
 
+# --- when people are told that a run has not begun -----------------------------------------------
+
+GRACE = timedelta(minutes=30)
+DAILY = Unbegun("report/daily", "amber-fox", FAR)
+LATER = Unbegun("report/weekly", "blue-cat", FAR + SECOND)
+GUARD = SetWatchdog(FAR + GRACE, FAR, "report/daily", "amber-fox")
+
+
+def guards(*unbegun: Unbegun, **changes: Any) -> Seen:
+    guarded = awake(grace=GRACE, work=replace(IDLE, unbegun=unbegun))
+    return replace(guarded, **{"asked_again": True, "wake_up": FAR - LEAD, **changes})
+
+
+def test_the_watchdog_stands_where_the_next_run_is_overdue() -> None:
+    assert wanted_watchdog(guards(LATER, DAILY)) == GUARD
+    assert wanted_watchdog(guards()) == SetWatchdog()
+    assert wanted_watchdog(guards(work=None)) == SetWatchdog()
+
+
+def test_of_what_is_overdue_people_were_told() -> None:
+    was = replace(DAILY, due=NOW - GRACE)
+    assert wanted_watchdog(guards(was)) == SetWatchdog()
+    assert wanted_watchdog(guards(was, LATER, DAILY)) == GUARD
+    now = replace(DAILY, due=NOW - GRACE + SECOND)
+    assert wanted_watchdog(guards(now)) == replace(GUARD, at=NOW + SECOND, due=now.due)
+
+
+def test_it_is_never_too_early() -> None:
+    odd = replace(DAILY, due=FAR + timedelta(microseconds=1))
+    assert wanted_watchdog(guards(odd)) == replace(
+        GUARD, at=GUARD.at and GUARD.at + SECOND, due=odd.due
+    )
+
+
+def test_none_is_wanted_or_there_is_none() -> None:
+    assert wanted_watchdog(guards(DAILY, grace=timedelta())) == SetWatchdog()
+    assert wanted_watchdog(guards(DAILY, grace=None)) is None
+
+
+def test_it_is_moved_before_anything_else() -> None:
+    """While it works as much as before it sleeps, and also where it never sleeps."""
+    assert decide(guards(DAILY)) == (GUARD, Do.LEAVE)
+    assert decide(guards(DAILY, watchdog=GUARD)) == (Do.LEAVE,)
+    assert decide(guards(DAILY, watchdog=SetWatchdog())) == (GUARD, Do.LEAVE)
+    busy = guards(phase=Phase.WORK, worker=RUNS, work=replace(BUSY, unbegun=(DAILY,)))
+    assert decide(busy)[:2] == (GUARD, Do.ATTEND)
+    assert decide(replace(busy, mode="always", watchdog=GUARD))[0] is Do.ATTEND
+    assert decide(guards(watchdog=GUARD)) == (SetWatchdog(), Do.LEAVE)
+
+
+def test_it_does_not_sleep_with_another() -> None:
+    going = guards(DAILY, phase=Phase.LEAVE, watchdog=GUARD)
+    assert decide(going) == (Do.STOP_SERVER,)
+    assert decide(replace(going, watchdog=SetWatchdog())) == (Do.STAY,)
+    assert decide(replace(going, watchdog=None)) == (Do.STAY,)
+    assert decide(replace(going, watchdog=None, grace=None)) == (Do.STOP_SERVER,)
+
+
 # --- the picture ---------------------------------------------------------------------------------
 
 ARCHITECTURE = Path(__file__).parents[2] / "docs" / "architecture.md"
@@ -326,11 +390,11 @@ AFTER: dict[object, dict[str, Any]] = {
     Do.START_LITESTREAM: {"litestream": RUNS},
     Do.ADOPT: {"history": History.OURS},
     Do.START_SERVER: {"server": RUNS},
-    Do.SET_STRAIGHT: {"straight": True},
+    Do.SET_STRAIGHT: {"straight": True, "attended": False},
     Do.RECONCILE: {"reconciled": True},
     Do.START_WORKER: {"worker": RUNS, "asked_again": False, "phase": Phase.WORK},
-    Do.ATTEND: {},
-    Do.STOP_WORKER: {"worker": NOT},
+    Do.ATTEND: {"attended": True},
+    Do.STOP_WORKER: {"worker": NOT, "attended": False},
     Do.ASK_AGAIN: {"asked_again": True},
     Do.LEAVE: {"phase": Phase.LEAVE},
     Do.STAY: {"phase": Phase.WORK, "asked_again": False, "verified": False},
@@ -342,7 +406,7 @@ AFTER: dict[object, dict[str, Any]] = {
 def name(step: Step) -> str:
     if isinstance(step, Do):
         return step.name.lower().replace("_", " ")
-    return {SetWakeUp: "set wake up", End: "end"}[type(step)]
+    return {SetWakeUp: "set wake up", SetWatchdog: "set watchdog", End: "end"}[type(step)]
 
 
 def carried_out(now: Seen, steps: tuple[Step, ...], verified: bool) -> Iterator[tuple[Edge, Seen]]:
@@ -356,6 +420,8 @@ def carried_out(now: Seen, steps: tuple[Step, ...], verified: bool) -> Iterator[
             return
         if isinstance(step, SetWakeUp):
             now = replace(now, wake_up=step.at)
+        elif isinstance(step, SetWatchdog):
+            now = replace(now, watchdog=step)
         elif step is Do.VERIFY:
             now = replace(now, verified=verified)
         else:
@@ -367,7 +433,7 @@ def walked() -> set[Edge]:
     """Every edge of a life in which nothing is killed, found by walking through it."""
     edges: set[Edge] = set()
     known: set[Seen] = set()
-    todo = [seen(replicated=True)]
+    todo = [seen(replicated=True, grace=GRACE)]
     while todo:
         now = todo.pop()
         if now in known:

@@ -143,6 +143,40 @@ def test_a_paused_pool_starts_nothing(prefect: SyncPrefectClient, deploy: Deploy
     assert found.busy == ("dog of report/daily",)
 
 
+def test_what_has_not_begun(prefect: SyncPrefectClient, deploy: Deploy) -> None:
+    """What waits for a slot or to go on was attended to. One made for a time that has passed is
+    expected from when it was made.
+    """
+    deployment = deploy()
+    began = datetime.now(UTC)
+    run(prefect, deployment, "later", at(SOON + timedelta(hours=1)))
+    run(prefect, deployment, "soon", at(SOON))
+    run(prefect, deployment, "taken", at(SOON), Pending())
+    run(prefect, deployment, "late", at(SOON - timedelta(hours=3)))
+    run(prefect, deployment, "runs", at(SOON), Running())
+    run(prefect, deployment, "slot", at(SOON), Scheduled(name="AwaitingConcurrencySlot"))
+    run(prefect, deployment, "retries", at(SOON), Running(), AwaitingRetry())
+    found = {one.run: one for one in look(prefect, Names()).unbegun}
+    assert set(found) == {"late", "soon", "taken", "later"}
+    assert (found["soon"].deployment, found["soon"].due) == ("report/daily", SOON)
+    assert began <= found["late"].due <= datetime.now(UTC)
+
+
+def test_a_queue_that_stands_still_hides_nothing(
+    prefect: SyncPrefectClient, deploy: Deploy
+) -> None:
+    """However many runs it has that are due before."""
+    queue = prefect.create_work_queue(name="slow", work_pool_name="fargate")
+    slow, daily = deploy("slow", work_queue_name="slow"), deploy()
+    for number in range(2 * SHOWN):
+        run(prefect, slow, f"slow-{number}", at(SOON - timedelta(minutes=number)))
+    run(prefect, daily, "amber-fox", at(SOON + timedelta(hours=1)))
+    prefect.update_work_queue(queue.id, is_paused=True)
+    found = look(prefect, Names())
+    assert found.next == SOON + timedelta(hours=1)
+    assert [one.run for one in found.unbegun] == ["amber-fox"]
+
+
 def test_what_has_ended(prefect: SyncPrefectClient, deploy: Deploy) -> None:
     deployment = deploy()
     ends: dict[str, State[Any]] = {
@@ -166,6 +200,7 @@ def test_what_has_ended(prefect: SyncPrefectClient, deploy: Deploy) -> None:
     ]
     assert found[-1]["id"] == str(ids["a"])
     assert found[-1]["message"] == "42 rows"
+    assert found[-1]["seconds"] == "0"
     assert found[-1]["deployment"] == "report/daily"
     assert len(found[-2]["message"]) == 500
     assert datetime.fromisoformat(found[0]["at"]) <= datetime.now(UTC)

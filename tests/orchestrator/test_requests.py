@@ -20,6 +20,7 @@ from deployments.orchestrator import requests as module
 from deployments.orchestrator.again import SINCE
 from deployments.orchestrator.requests import Requests
 from tests.e2e.places import Bucket
+from tests.orchestrator.prefect_runs import all_runs
 
 ARN = "arn:aws:ecs:eu-west-1:123456789012:task/nightshift-prod/one"
 SCHEMA = {
@@ -66,8 +67,7 @@ class Asking:
         return [each["Key"] for each in found.get("Contents", ())]
 
     def runs(self) -> list[FlowRun]:
-        ours = {one.id for one in self.prefect.read_deployments()}
-        return [one for one in self.prefect.read_flow_runs() if one.deployment_id in ours]
+        return all_runs(self.prefect)
 
 
 @pytest.fixture

@@ -36,6 +36,8 @@ VALUES = {
     **OUTPUTS,
     "ServiceName": "nightshift-prod-orchestrator",
     "WakeUpSchedule": "nightshift-prod/wake-up",
+    "WatchdogSchedule": "nightshift-prod/watchdog",
+    "AlertTopic": "arn:aws:sns:eu-west-1:123456789012:nightshift-prod-alerts",
 }
 
 
@@ -99,6 +101,7 @@ def test_all_there_is(metadata: Metadata, values: dict[str, str]) -> None:
     assert found == Surroundings(
         mode="asleep",
         lead=timedelta(minutes=2),
+        overdue=timedelta(minutes=30),
         history_days=60,
         task=TASK,
         cluster="nightshift-prod",
@@ -110,6 +113,8 @@ def test_all_there_is(metadata: Metadata, values: dict[str, str]) -> None:
         api="http://10.0.0.7:4200/api",
         bucket="the-state",
         wake_up=("nightshift-prod", "wake-up"),
+        watchdog=("nightshift-prod", "watchdog"),
+        topic="arn:aws:sns:eu-west-1:123456789012:nightshift-prod-alerts",
         queue="nightshift-prod-tasks",
         outputs=Outputs("nightshift-prod", values, {}),
     )
@@ -122,7 +127,9 @@ def test_settings(metadata: Metadata, values: dict[str, str]) -> None:
         NIGHTSHIFT_ORCHESTRATOR="always",
         NIGHTSHIFT_WAKE_LEAD="60",
         NIGHTSHIFT_HISTORY_DAYS="7",
+        NIGHTSHIFT_OVERDUE_MINUTES="0",
     )
+    assert found.overdue == timedelta()
     assert (found.mode, found.lead, found.history_days) == ("always", timedelta(minutes=1), 7)
     assert look(metadata, NIGHTSHIFT_ORCHESTRATOR="", NIGHTSHIFT_WAKE_LEAD="").mode == "asleep"
 
@@ -141,6 +148,12 @@ def test_another_server_has_its_own_address(metadata: Metadata, values: dict[str
 def test_a_stack_without_a_wake_up(metadata: Metadata, values: dict[str, str]) -> None:
     del values["WakeUpSchedule"]
     assert look(metadata).wake_up == ("", "")
+
+
+def test_a_stack_that_is_older_than_the_image(metadata: Metadata, values: dict[str, str]) -> None:
+    """A push brings the image, and only `make deploy` what it watches with."""
+    del values["WatchdogSchedule"]
+    assert look(metadata).watchdog == ("", "")
 
 
 @pytest.mark.parametrize(

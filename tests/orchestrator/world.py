@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from deployments.orchestrator.life import Mode
+from deployments.orchestrator.life import Mode, SetWatchdog
 
 START = datetime(2026, 11, 26, 12, tzinfo=UTC)
 LEAD = timedelta(minutes=3)
+GRACE = timedelta(minutes=10)
 SYNC = timedelta(seconds=1)
 AHEAD = 3  # runs that Prefect makes of each schedule
 FOREVER = datetime.max.replace(tzinfo=UTC)
@@ -68,6 +69,11 @@ class Run:
     again: int = 0  # which time again
     settled: bool = True  # False: crashed, and it is open whether it runs again
     time: datetime = START  # the schedule's own: `due` moves when it has to wait
+    made: datetime = START
+
+    @property
+    def expected(self) -> datetime:
+        return max(self.due, self.made)
 
 
 @dataclass
@@ -163,12 +169,15 @@ class World:
         self.unheard: list[Job] = []  # their ends are in the queue
         self.requests: dict[int, datetime] = {}  # and when the client asks for a wake-up again
         self.wake_up: datetime | None = None
+        self.watchdog: SetWatchdog | None = None
+        self.overdue: list[SetWatchdog] = []  # of what people were told
         self.late = timedelta()  # how late EventBridge is
         self.s3_away_until = START
         self.provisioning = seconds(20)
         self.stopping = seconds(1)  # the server
         self.numbers = 0
         self.started: Counter[int] = Counter()  # runs whose flows began
+        self.unkept: set[int] = set()  # of these, runs of which S3 could not be told
         self.asked: list[datetime] = []  # when runs were asked for
         self.last: tuple[Task, datetime | None] | None = None  # whose history counts; its end
         self.ends: dict[int, Process] = {}  # as the processes were at their ends
@@ -259,7 +268,9 @@ class World:
     def commit(self, process: Process, runs: dict[int, Run] | None = None) -> None:
         """Something is written to the database of a process."""
         if runs:
-            process.database.runs.update(runs)
+            there = process.database.runs
+            new = {n: replace(run, made=self.now) for n, run in runs.items() if n not in there}
+            there.update(runs | new)
         process.database.commits += ((self.now, self.number()),)
 
     def plan(self, process: Process) -> None:
@@ -327,6 +338,8 @@ class World:
     def _events(self, orchestrators: bool = True) -> Iterator[tuple[datetime, Callable[[], None]]]:
         if self.wake_up:
             yield self.wake_up + self.late, self._woken
+        if self.watchdog and self.watchdog.at:
+            yield self.watchdog.at, self._overdue
         if self.s3_away:
             yield self.s3_away_until, self.nudge
         for request, at in self.requests.items():
@@ -357,6 +370,12 @@ class World:
                 yield process.begun + seconds(2), lambda: self._works(task)
             elif due := process.database.next():
                 yield max(due, process.begun + seconds(5)), lambda: self._works(task)
+
+    def _overdue(self) -> None:
+        """The schedule stays as it is, and does not come again."""
+        assert self.watchdog
+        self.overdue.append(self.watchdog)
+        self.watchdog = replace(self.watchdog, at=None)
 
     def _woken(self) -> None:
         self.wake_up, self.late = None, timedelta()
@@ -409,6 +428,8 @@ class World:
         if job.state == "PROVISIONING":
             job.state, job.event = "RUNNING", self.now + job.takes
             self.started[job.run] += 1
+            if process.uncovered:
+                self.unkept.add(job.run)
             self.commit(process, {job.run: replace(run, state="RUNNING")})
         else:
             job.state = "STOPPED"
