@@ -92,35 +92,41 @@ def _publish(
 
 
 def _failures(scope: Construct, names: Names, topic: sns.CfnTopic) -> None:
-    """What EventBridge knows of by itself, at no charge, in a sentence: AWS's own events cost
-    nothing, and what a rule puts into a template is one line.
-    """
+    """What EventBridge knows of by itself: AWS's own events cost nothing."""
     # The action's event and not the pipeline's: this one says why, and a pipeline fails by one of
     # its actions, the source's or the build's. Of a build the summary names the phase and the
-    # command that failed. What an event does not have stays empty, so that nothing depends on it:
+    # command that failed, which has quotation marks: outside of a string EventBridge escapes them.
+    # What an event does not have could not stand there, so that it is a rule of its own.
     # https://docs.aws.amazon.com/codepipeline/latest/userguide/detect-state-changes-cloudwatch-events.html
-    _tell(
-        scope,
-        names,
-        topic,
-        "release-failed",
-        {
-            "source": ["aws.codepipeline"],
-            "detail-type": ["CodePipeline Action Execution State Change"],
-            "detail": {"pipeline": [names.installation], "state": ["FAILED"]},
-        },
-        {
-            "execution": "$.detail.execution-id",
-            "action": "$.detail.action",
-            "at": "$.time",
-            "why": "$.detail.execution-result.external-execution-summary",
-            "page": "$.detail.execution-result.external-execution-url",
-        },
-        f"{names.installation}: a release failed at <at>, in <action>; the image that was live "
-        f"still is. Where: the pipeline {names.installation}, execution <execution>; the log group "
-        f"{names.log_group('build')}; <page>. Why: <why>. Next: read the log, mend it and push "
-        "again; or make release.",
-    )
+    why = "external-execution-summary"
+    paths = {"execution": "$.detail.execution-id", "action": "$.detail.action", "at": "$.time"}
+    parts = {
+        "what": f"{names.installation}: a release failed at <at>, in <action>; the image that was "
+        "live still is",
+        "where": f"the pipeline {names.installation}, execution <execution>; the log group "
+        f"{names.log_group('build')}",
+        "why": "see there",
+        "next": "read the log, mend it and push again; or make release",
+    }
+    for what, there in (("release-failed", True), ("release-failed-unexplained", False)):
+        result = "$.detail.execution-result.external-execution-"
+        _tell(
+            scope,
+            names,
+            topic,
+            what,
+            {
+                "source": ["aws.codepipeline"],
+                "detail-type": ["CodePipeline Action Execution State Change"],
+                "detail": {
+                    "pipeline": [names.installation],
+                    "state": ["FAILED"],
+                    "execution-result": {why: [{"exists": there}]},
+                },
+            },
+            {**paths, "why": f"{result}summary", "page": f"{result}url"} if there else paths,
+            {**parts, "where": parts["where"] + "; <page>", "why": "<why>"} if there else parts,
+        )
     _tell(
         scope,
         names,
@@ -149,7 +155,7 @@ def _tell(
     what: str,
     pattern: Any,
     paths: dict[str, str],
-    sentence: str,
+    said: str | dict[str, str],
 ) -> None:
     events.CfnRule(
         scope,
@@ -161,7 +167,8 @@ def _tell(
                 id="Alerts",
                 arn=topic.ref,
                 input_transformer=events.CfnRule.InputTransformerProperty(
-                    input_paths_map=paths, input_template=json.dumps(sentence)
+                    input_paths_map=paths,
+                    input_template=json.dumps(said).replace('"<why>"', "<why>"),
                 ),
             )
         ],

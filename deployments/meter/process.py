@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from types import FrameType
 
@@ -17,7 +18,8 @@ PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 NOT_EXECUTABLE, NOT_FOUND = 126, 127  # a shell's exit codes
 
 _CHUNK = 1 << 16
-_LAST = 0.5  # seconds to read what is left, should another process keep the output open
+_LAST = 0.5  # seconds in which nothing came: another process keeps the output open
+_MOST = 30.0  # seconds for a log that is slow to take what is left
 
 
 class Child:
@@ -44,8 +46,13 @@ class Child:
         """Its exit status, as a shell has it: 128 and the signal that has killed it."""
         assert self._process
         code = self._process.wait()
+        until = time.monotonic() + _MOST
         for output in self._outputs:
-            output.join(_LAST)
+            while output.is_alive() and time.monotonic() < until:
+                before = output.bytes
+                output.join(_LAST)
+                if output.bytes == before and not output.writes:
+                    break
         return code if code >= 0 else 128 - code
 
     @property
@@ -70,11 +77,13 @@ class Output(threading.Thread):
     def __init__(self, source: int, target: int) -> None:
         super().__init__(daemon=True)
         self.bytes = self.lines = 0
+        self.writes = False  # something that was read is not passed on yet
         self._source, self._target = source, target
         self.start()
 
     def run(self) -> None:
         while chunk := os.read(self._source, _CHUNK):
+            self.writes = True
             self.bytes += len(chunk)
             self.lines += chunk.count(b"\n")
             while chunk:
@@ -82,4 +91,6 @@ class Output(threading.Thread):
                     chunk = chunk[os.write(self._target, chunk) :]
                 except OSError:  # nobody reads any more: the child is to find that out as well
                     os.close(self._source)
+                    self.writes = False
                     return
+            self.writes = False

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 # How long it is remembered what was told. Longer than `again.SINCE`, until which a run that crashed
 # may run again: what ended before has been dealt with.
 MARGIN = timedelta(hours=1)
+# What is older is not told any more: whoever could not be told for so long would get a flood. It
+# sleeps for seven days at most.
+LONGEST = timedelta(days=8)
 TRIES = 3  # before it goes to sleep, and tells when it wakes
 SUBJECT = 99  # characters: https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
 _PAUSE = timedelta(seconds=30)  # between tries while it works; doubled each time
@@ -68,7 +71,8 @@ def subject(place: Place, run: Failed) -> str:
 
 def as_subject(text: str) -> str:
     """As SNS takes it: ASCII, on one line, fewer than 100 characters."""
-    plain = " ".join(text.encode("ascii", "replace").decode().split())
+    spaced = " ".join(text.encode("ascii", "replace").decode().split())
+    plain = "".join(one for one in spaced if one.isprintable())
     return plain if len(plain) <= SUBJECT else f"{plain[: SUBJECT - 3]}..."
 
 
@@ -153,7 +157,7 @@ class Alerts:
         """
         if not self._place.topic:
             return
-        since = self._since()
+        since = max(self._since(), now - LONGEST)
         known = {one["run"] for one in self._journal.now.told}
         new = [run for run in ended_badly(client, since) if key(run) not in known]
         followed = again.followed(client, [again.seen(run) for run in new if _crashed(run)])
@@ -177,7 +181,7 @@ class Alerts:
         journal, edge = self._journal.now, now - MARGIN
         if any(_time(one["at"]) <= edge for one in journal.told):
             kept = tuple(one for one in journal.told if _time(one["at"]) > edge)
-            self._journal.change(told=kept, told_since=iso(edge))
+            self._journal.change(told=kept, told_since=iso(edge + timedelta(seconds=1)))
 
     def _told(
         self,

@@ -102,6 +102,7 @@ class Executor:
         grace = where.overdue if where.topic and where.watchdog[1] else None
         self._seen = Seen(datetime.now(UTC), where.mode, where.lead, grace)
         self._life = 0  # this life's own number
+        self._waiting: tuple[str, ...] = ()  # requests that the last look has seen
         self._later_straight: tuple[str, ...] = ()  # runs that are to be set straight again soon
         self._unsettled: tuple[str, ...] = ()  # crashed runs whose ECS tasks have not stopped
         self._again: dict[str, str] = {}  # runs that were run again, and as which
@@ -228,11 +229,12 @@ class Executor:
             self._say(f"Prefect does not say what there is to do: {error}")
             self._seen = replace(self._seen, work=None)
             return
+        self._waiting = self._requests.waiting()
         work = Work(
             looked.busy,
             looked.next,
             looked.next_run,
-            bool(self._requests.waiting()),
+            bool(self._waiting),
             (*self._unsettled, *self._later_straight),
             looked.unbegun,
         )
@@ -264,7 +266,10 @@ class Executor:
             return self._seen.newer
         self._looked_for_newer = self._seen.now
         digest = self._live()
-        if digest in ("", self._where.digest):
+        if digest == self._where.digest:
+            self._note(made_way="")  # what was asked for once may be again, later
+            return False
+        if not digest:
             return False
         if digest == self._journal.now.made_way:
             # Or else ECS would be given the same image again and again, and never sleep.
@@ -494,7 +499,8 @@ class Executor:
                 if str(run.id) not in self._settled
             ]
             self._unsettled_runs(client, crashed, look_at_tasks)
-            self._requests.attend(client, self._again, self._settled)
+            self._requests.attend(client, self._again, self._settled, self._waiting)
+            self._waiting = ()
             self._alerts.attend(
                 client,
                 self._seen.now,

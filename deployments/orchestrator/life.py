@@ -18,6 +18,9 @@ LOOK = timedelta(seconds=3)  # between looks at what runs
 # With nothing scheduled at all it still looks after itself now and then: history is pruned, and
 # what a person has added at an external server is seen.
 AT_MOST = timedelta(days=7)
+# EventBridge fires within the minute: what stands is left there until it must have.
+# https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html
+WITHIN = timedelta(seconds=90)
 SLACK = timedelta(seconds=5)  # in which the service is set to 0 before its wake-up comes
 
 
@@ -301,7 +304,12 @@ def wanted_watchdog(seen: Seen) -> SetWatchdog | None:
         return None
     runs = (seen.work or Work()).unbegun if seen.grace else ()
     overdue = {run: _whole(run.due + seen.grace) for run in runs}
-    coming = [(at, run) for run, at in overdue.items() if at > seen.now]
+    stands = seen.watchdog.at if seen.watchdog else None
+    coming = [
+        (at, run)
+        for run, at in overdue.items()
+        if at > seen.now or (at == stands and at > seen.now - WITHIN)
+    ]
     if not coming:
         return SetWatchdog()
     at, run = min(coming, key=lambda one: (one[0], one[1].deployment, one[1].run))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -53,15 +53,20 @@ class Requests:
         return tuple(sorted(ids))
 
     def attend(
-        self, client: SyncPrefectClient, again: Mapping[str, str], settled: Container[str]
+        self,
+        client: SyncPrefectClient,
+        again: Mapping[str, str],
+        settled: Container[str],
+        waiting: Sequence[str] | None = None,
     ) -> None:
         """Takes those that wait, and answers for those whose runs go on.
 
+        `waiting`: their ids, if they were asked for already: each look at S3 costs.
         `again`: runs that were run again, and as which. `settled`: the crashed ones of which it is
         known whether they are to be; of the others the end is not told yet.
         """
         opened = self._answered()
-        for id_ in self.waiting():
+        for id_ in self.waiting() if waiting is None else waiting:
             try:
                 request = self._read(id_)
                 run = _start(client, request)

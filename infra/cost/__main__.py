@@ -18,12 +18,13 @@ from deployments.prices import FILE, prices, read, written
 from flows.problem import Problem
 from infra.cost import page, price_list
 from infra.cost.assumptions import Assumptions
+from infra.cost.instead import beside
 from infra.cost.measured import minutes
 from infra.cost.predict import PREDICTED, predict
 from infra.cost.resources import bill
 from infra.cost.runs import MINUTES, jobs
 from infra.cost.synthesise import templates
-from infra.cost.words import as_data, dollars, table
+from infra.cost.words import as_data, beside_as_data, dollars, table, table_beside
 from infra.settings import BadSettings, Settings, load
 
 COST = Path("cost.json")
@@ -126,7 +127,8 @@ def _bill(options: argparse.Namespace) -> None:
         minutes=options.minutes,
         measured=_measured(options.stack) if options.stack else {},
     )
-    made = bill(templates(context), work, known, assumed)
+    of = templates(context)
+    made = bill(of, work, known, assumed)
     print(f"{settings.installation} in {settings.region}, prices of {known.as_of} or later\n")
     for job in work:
         print(f"{job.name}: {job.runs:.1f} runs a month of {job.minutes:.1f} minutes")
@@ -136,6 +138,12 @@ def _bill(options: argparse.Namespace) -> None:
         "has always free."
     )
     data = as_data(made, settings.installation, known)
+    if any(job.runs for job in work):
+        job, found = beside(of, work, known)
+        data["instead"] = beside_as_data(job, found)
+        print(f"\nThe work of {job.name} done otherwise, without releases and stored data:\n")
+        print(table_beside(found))
+        print("\ndocs/cost.md says what is priced, and from where on each is cheaper.")
     _write(COST, data)
     print(f"Assumptions, each line as data, and what is free and why: {COST}")
     if options.out:

@@ -5,7 +5,7 @@ What every way needs is left out of all of them: the release pipeline, and the d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -62,6 +62,29 @@ def nightshift(templates: Templates, work: Work, prices: Prices) -> Bill:
     job = Job("job", cpu, memory, work.runs, work.minutes)
     nothing = {name: Decimal(0) for name in ("pushes", "data_gb", "artifacts_gb", "cache_gb")}
     return bill(templates, (job,), prices, Assumptions(**nothing))
+
+
+OURS = "Nightshift"
+
+
+@dataclass(frozen=True)
+class Instead:
+    """One way to do the work of a job. `bill`: None where it does not fit."""
+
+    name: str
+    bill: Bill | None
+    how: str
+    gives_up: str
+
+
+def beside(templates: Templates, jobs: Sequence[Job], prices: Prices) -> tuple[Job, list[Instead]]:
+    """Every way to do the work of the job that runs longest in a month, ours first."""
+    job = max(jobs, key=lambda one: one.runs * one.minutes)
+    work = Work(job.runs / DAYS, job.minutes, job.cpu, job.memory)
+    ours = nightshift(templates, work, prices)
+    about = "its orchestrator, alarms and images, without releases and stored data"
+    others = [Instead(w.name, w.bill(work, prices), w.how, w.gives_up) for w in ways()]
+    return job, [Instead(OURS, ours, about, ""), *others]
 
 
 def ways() -> tuple[Way, ...]:

@@ -13,15 +13,14 @@ from flows.problem import Problem
 from infra.cost.assumptions import Assumptions
 from infra.cost.break_even import AXES, in_words, our_cost, stretches, their_cost
 from infra.cost.chart import chart
-from infra.cost.instead import Way, Work, nightshift, ways
+from infra.cost.instead import OURS, Way, Work, nightshift, ways
 from infra.cost.lines import Bill
 from infra.cost.resources import Templates, bill
 from infra.cost.runs import DAYS, Job
-from infra.cost.words import KINDS, dollars, number
+from infra.cost.words import KINDS, dollars, name, number
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE, CHART = DOCS / "cost.md", DOCS / "cost.svg"
-OURS = "Nightshift"
 DAILY = (Job("cost-report/daily", 1024, 2048, DAYS, Decimal(10)),)
 
 _MINUTES = tuple(
@@ -36,8 +35,8 @@ def _list_price(bill: Bill) -> Decimal:
 
 def page(text: str, templates: Templates, prices: Prices) -> str:
     """The page with its tables made anew; what is written by hand stays."""
-    for name, rows in _tables(templates, prices).items():
-        begin, end = f"<!-- {name}: make cost-page -->\n", f"<!-- /{name} -->"
+    for part, rows in _tables(templates, prices).items():
+        begin, end = f"<!-- {part}: make cost-page -->\n", f"<!-- /{part} -->"
         pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
         if not pattern.search(text):
             raise Problem(
@@ -93,9 +92,8 @@ def _bill(whole: Bill) -> Iterator[str]:
         yield f"| **{title}** | | | **{dollars(part.total)}** | **{_free(part)}** |"
         for line in part.lines:
             use = line.use
-            resource = re.sub(r"[0-9A-F]{8}$", "", use.resource)
             yield (
-                f"| {resource} | {use.what} | {number(use.quantity)} {use.unit} | "
+                f"| {name(use)} | {use.what} | {number(use.quantity)} {use.unit} | "
                 f"{dollars(line.monthly)} | {dollars(line.monthly_with_free_tier)} |"
             )
     yield f"| **All of it** | | | **{dollars(whole.total)}** | **{_free(whole)}** |"
@@ -154,7 +152,7 @@ def _words(way: Way, templates: Templates, prices: Prices) -> Iterator[str]:
 def _prices(whole: Bill, prices: Prices) -> Iterator[str]:
     yield "| price | USD | always free a month |"
     yield "|---|---|---|"
-    for name in sorted({line.use.price for line in whole.lines if line.use.price}):
-        free = prices.free.get(name)
+    for price in sorted({line.use.price for line in whole.lines if line.use.price}):
+        free = prices.free.get(price)
         always = f"{free.amount:,f}" if free and free.kind == "always" else ""
-        yield f"| `{name}` | {prices[name]:f} | {always} |"
+        yield f"| `{price}` | {prices[price]:f} | {always} |"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
 from deployments.prices import Prices
-from infra.cost.lines import Bill, Kind, Line
+from infra.cost.instead import Instead
+from infra.cost.lines import Bill, Kind, Line, Use
+from infra.cost.runs import Job
 
 KINDS: tuple[tuple[Kind, str], ...] = (
     ("fixed", "Whether anything runs or not"),
@@ -36,14 +39,19 @@ def table(bill: Bill) -> str:
         part = bill.of(kind)
         if part.lines:
             rows += [(title,), *map(_row, part.lines), _sum("", part)]
-    rows += [("All of it",), _sum("", bill)]
+    rows += [("",) * 6, _sum("All of it", bill)]
     return "\n".join(_aligned(rows))
+
+
+def name(use: Use) -> str:
+    """The resource's, without what CDK adds to its ids."""
+    return re.sub(r"[0-9A-F]{8}$", "", use.resource)
 
 
 def _row(line: Line) -> Sequence[str]:
     use = line.use
     return (
-        f"  {use.resource}", use.what, number(use.quantity), use.unit,
+        f"  {name(use)}", use.what, number(use.quantity), use.unit,
         dollars(line.monthly), dollars(line.monthly_with_free_tier),
     )  # fmt: skip
 
@@ -65,6 +73,41 @@ def _aligned(rows: Iterable[Sequence[str]]) -> Iterator[str]:
             for n, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         yield "  ".join(cells).rstrip()
+
+
+def table_beside(found: Sequence[Instead]) -> str:
+    head = ("", "a month", "with free tier", "one gives up")
+    rows = [head, *(_beside(one) for one in found)]
+    widths = [max(len(row[n]) for row in rows) for n in range(3)]
+    lines = [
+        (name.ljust(widths[0]), price.rjust(widths[1]), free.rjust(widths[2]), lost)
+        for name, price, free, lost in rows
+    ]
+    return "\n".join("  ".join(line).rstrip() for line in lines)
+
+
+def _beside(one: Instead) -> tuple[str, str, str, str]:
+    if one.bill is None:
+        return (f"  {one.name}", "does not fit", "", one.gives_up)
+    bill = one.bill
+    return (
+        f"  {one.name}", dollars(bill.total), dollars(bill.total_with_free_tier), one.gives_up
+    )  # fmt: skip
+
+
+def beside_as_data(job: Job, found: Sequence[Instead]) -> dict[str, Any]:
+    return {
+        "deployment": job.name,
+        "ways": [
+            {
+                "name": one.name,
+                "monthly_total_usd": f"{one.bill.total:f}" if one.bill else None,
+                "what_is_priced": one.how,
+                "one_gives_up": one.gives_up,
+            }
+            for one in found
+        ],
+    }
 
 
 def as_data(bill: Bill, installation: str, prices: Prices) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -242,6 +243,21 @@ def test_it_comes_as_it_is_written(far: Far) -> None:
         assert process.stdout.readline() == b"first\n"
         process.stdin.close()
         assert process.stdout.readline().startswith(b"cost: ")
+
+
+def test_a_log_that_is_slow_gets_all_of_it(far: Far) -> None:
+    """The last lines are the ones that say why."""
+    code = "for n in range(20_000): print('line', n)\nprint('the last')"
+    with subprocess.Popen(
+        command(code),
+        cwd=REPOSITORY,
+        env={"PATH": os.environ["PATH"], **far.environment()},
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdout
+        time.sleep(3)  # as long as nothing is taken
+        lines = process.stdout.read().splitlines()
+    assert lines[19_999:20_001] == [b"line 19999", b"the last"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -650,12 +650,20 @@ def test_a_release_that_failed_is_told_by_the_action_that_did(templates: Templat
         for rule in rules.values()
         if rule["Properties"].get("EventPattern", {}).get("source") == ["aws.codepipeline"]
     ]
-    (rule,) = failed
-    assert rule["EventPattern"]["detail-type"] == ["CodePipeline Action Execution State Change"]
-    said = rule["Targets"][0]["InputTransformer"]
-    assert all(f"<{name}>" in said["InputTemplate"] for name in said["InputPathsMap"])
-    for part in ("Where: ", "Why: ", "Next: ", "/nightshift-prod/build"):
-        assert part in said["InputTemplate"]
+    there = set()  # each event is one rule's
+    for rule in failed:
+        pattern = rule["EventPattern"]
+        assert pattern["detail-type"] == ["CodePipeline Action Execution State Change"]
+        (exists,) = pattern["detail"]["execution-result"]["external-execution-summary"]
+        there.add(exists["exists"])
+        said = rule["Targets"][0]["InputTransformer"]
+        assert all(f"<{name}>" in said["InputTemplate"] for name in said["InputPathsMap"])
+        for part in ('"what"', '"where"', '"why"', '"next"', "/nightshift-prod/build"):
+            assert part in said["InputTemplate"]
+        # What is there has quotation marks in it, and must not stand within them.
+        assert ('"why": <why>' in said["InputTemplate"]) is exists["exists"]
+    assert there == {True, False}
+    assert len(failed) == 2
 
 
 def test_alerts_go_where_they_are_wanted(templates: Templates, synthesise: Synthesise) -> None:

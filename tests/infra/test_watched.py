@@ -206,13 +206,13 @@ def test_a_build_that_failed(aws: LocalAws, inbox: Inbox) -> None:
     action("Build", "FAILED", **{"execution-result": result})
     happens("Stage", stage="Build", state="FAILED")
     happens("Pipeline", state="FAILED")
-    said = only(inbox).text
-    assert "a release failed" in said
-    assert "in Build" in said
-    assert "Where: the pipeline nightshift-prod, execution 12-34" in said
-    assert BUILD in said
-    assert f"Why: {SUMMARY}" in said
-    assert "Next: " in said
+    said = json.loads(only(inbox).text)
+    assert "a release failed" in said["what"]
+    assert "in Build" in said["what"]
+    assert said["where"].startswith("the pipeline nightshift-prod, execution 12-34")
+    assert said["where"].endswith(BUILD)
+    assert said["why"] == SUMMARY
+    assert said["next"]
 
 
 def test_a_source_that_failed_says_what_is_known(aws: LocalAws, inbox: Inbox) -> None:

@@ -51,7 +51,7 @@ def test_the_run_its_artifacts_and_the_report_link(cloud: Cloud, page: chromium.
 
 def _see_the_run(cloud: Cloud, page: chromium.Page, run: Run) -> None:
     page.open(f"{cloud.api.ui}/v2/runs/flow-run/{run.id}?tab=Artifacts")
-    shows(page, run.now["name"], "Completed", "fargate", "9 Task runs")
+    shows(page, run.now["name"], "Completed", "fargate", "10 Task runs")
     shows(page, "cost-report-summary", "cost-report-top-services", "cost-report-link")
     if place := os.environ.get(PICTURE):
         page.open(f"{cloud.api.ui}/v2/runs/flow-run/{run.id}?tab=Logs")

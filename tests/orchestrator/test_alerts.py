@@ -297,6 +297,23 @@ def test_what_was_told_long_ago_is_forgotten_and_not_told_again(
     assert told.journal.now is before, "nothing is written where nothing has changed"
 
 
+@pytest.mark.parametrize("tenths", range(10))
+def test_when_it_is_forgotten_it_is_not_told_again(
+    told: Told, prefect: SyncPrefectClient, deploy: Deploy, tenths: int
+) -> None:
+    """Whatever part of a second lies between the run's end and the look."""
+    id_ = run(prefect, deploy(), "amber-fox", Running(), Failed())
+    told.attend()
+    ended = prefect.read_flow_run(id_).end_time
+    assert ended
+    for second in (0, 1, 2):
+        whole = datetime.fromtimestamp(int(ended.timestamp()), UTC)
+        now = whole + MARGIN + timedelta(seconds=second + tenths / 10)
+        told.alerts.attend(prefect, now, told.settled, told.why, last=False)
+    assert told.sns.runs() == ["amber-fox"]
+    assert not told.journal.now.told
+
+
 REFUSED = ClientError({"Error": {"Code": "AuthorizationError", "Message": "no"}}, "Publish")
 AWAY = EndpointConnectionError(endpoint_url="https://sns.us-east-1.amazonaws.com")
 

@@ -16,6 +16,7 @@ from deployments.orchestrator.life import (
     AT_MOST,
     LOOK,
     SLACK,
+    WITHIN,
     Do,
     End,
     History,
@@ -325,6 +326,21 @@ def test_of_what_is_overdue_people_were_told() -> None:
     assert wanted_watchdog(guards(was, LATER, DAILY)) == GUARD
     now = replace(DAILY, due=NOW - GRACE + SECOND)
     assert wanted_watchdog(guards(now)) == replace(GUARD, at=NOW + SECOND, due=now.due)
+
+
+def test_it_stays_until_eventbridge_must_have_fired() -> None:
+    """Which is within the minute: to move it on at once would be to call it off."""
+    was = replace(DAILY, due=NOW - GRACE - SECOND)
+    stands = replace(GUARD, at=NOW - SECOND, due=was.due)
+    assert wanted_watchdog(guards(was, LATER, watchdog=stands)) == stands
+    past = replace(DAILY, due=NOW - GRACE - WITHIN)
+    stood = replace(GUARD, at=NOW - WITHIN, due=past.due)
+    moved = replace(GUARD, at=LATER.due + GRACE, due=LATER.due)
+    assert wanted_watchdog(guards(past, LATER, watchdog=stood)) == replace(
+        moved, deployment=LATER.deployment, run=LATER.run
+    )
+    begun = guards(LATER, watchdog=stands)  # late, but it has
+    assert wanted_watchdog(begun) != stands
 
 
 def test_it_is_never_too_early() -> None:
