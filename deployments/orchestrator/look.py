@@ -76,6 +76,10 @@ def look(client: SyncPrefectClient, names: Names) -> Looked:
             limit=SHOWN,
             queues=queues,
         )
+        # Once more: a run that a worker has taken meanwhile was not busy yet, and does not come any
+        # more. One that was put back has been busy before.
+        known = {run.id for run in busy}
+        busy += tuple(run for run in busy_runs(client) if run.id not in known)
         ended = [StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.CANCELLED]
         last = runs(client, ended, FlowRunSort.END_TIME_DESC, limit=SHOWN, but=[SKIPPED])
         times = [run.next_scheduled_start_time for run in coming if run.next_scheduled_start_time]

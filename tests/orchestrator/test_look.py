@@ -68,6 +68,19 @@ def test_what_is_busy(
     assert look_at_database(DATABASE) == (("blue-cat",), None)
 
 
+def test_one_that_a_worker_takes_at_this_moment_is_busy(
+    prefect: SyncPrefectClient, deploy: Deploy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between one question and the next it stops coming, and was not busy before."""
+    taken = run(prefect, deploy(), "blue-cat", at(SOON))
+
+    def take(_: SyncPrefectClient) -> None:
+        prefect.set_flow_run_state(taken, Pending(), force=True)
+
+    monkeypatch.setattr("deployments.orchestrator.look._moving", take)
+    assert look(prefect, Names()).busy == ("blue-cat of report/daily",)
+
+
 def test_one_that_is_suspended_has_no_ecs_task(prefect: SyncPrefectClient, deploy: Deploy) -> None:
     run(prefect, deploy(), "blue-cat", at(SOON), Running(), Suspended(timeout_seconds=60))
     assert look(prefect, Names()).busy == ()
