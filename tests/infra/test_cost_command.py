@@ -32,6 +32,12 @@ def test_the_bill_is_printed_and_written(cost: Path, capsys: pytest.CaptureFixtu
     found = data(cost)
     assert f"${Decimal(found['monthly_total_usd']):.2f} a month" in said
     assert data(cost.parent / "out" / "predicted.json") == found
+    assert found["instead"]["deployment"] == "cost-report/daily"
+    ways = {way["name"]: way["monthly_total_usd"] for way in found["instead"]["ways"]}
+    assert {"Nightshift", "Lambda", "AWS Batch", "Managed Airflow", "Prefect Cloud"} <= ways.keys()
+    for name, price in ways.items():
+        assert f"{name} " in said
+        assert Decimal(price) > 0
 
 
 def test_options_and_settings_change_it(cost: Path) -> None:
