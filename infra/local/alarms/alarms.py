@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from types import TracebackType
 from typing import Any
 
 from moto.cloudwatch.models import Alarm, CloudWatchBackend, cloudwatch_backends
@@ -19,6 +17,7 @@ from infra.local.alarms.metrics import Metrics, metric
 from infra.local.aws import ACCOUNT, LocalAws
 from infra.local.fargate.task import Task
 from infra.local.iam.buckets import replaced
+from infra.local.ticking import Ticking
 
 SERVICE = "cloudwatch.amazonaws.com"
 _UNCHECKED = "Unchecked: Initial alarm creation"
@@ -33,7 +32,7 @@ class Change:
     why: str
 
 
-class Alarms:
+class Alarms(Ticking):
     """The alarms of a running LocalAws, for as long as the context lasts.
 
     `tasks`: those of the local Fargate. `clock` answers the time, aware. Alarms are looked at every
@@ -51,16 +50,13 @@ class Alarms:
         every: float | None = 0.5,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
+        super().__init__("alarms", every)
         self.changes: list[Change] = []
-        self._aws, self._clock, self._every, self._say = aws, clock, every, say
+        self._aws, self._clock, self._say = aws, clock, say
         self._metrics = Metrics(ACCOUNT, aws.region, tasks)
         self._lock = threading.RLock()
         self._set_by_hand: dict[str, datetime] = {}  # names of alarms: until when it holds
         self._not_judged: set[str] = set()
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._broken: Exception | None = None
-        self._patches = ExitStack()
 
     def add_sample(
         self,
@@ -103,30 +99,8 @@ class Alarms:
         for alarm in self._alarms():
             if alarm.state_reason == _UNCHECKED:
                 alarm.state_value = "INSUFFICIENT_DATA"
-        if self._every is not None:
-            self._thread = threading.Thread(target=self._run, name="alarms", daemon=True)
-            self._thread.start()
+        self._begin()
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stop.set()
-        if self._thread:
-            self._thread.join()
-        self._patches.close()
-        if self._broken and error is None:
-            raise self._broken
-
-    def _run(self) -> None:
-        try:
-            while not self._stop.wait(self._every):
-                self.tick()
-        except Exception as error:
-            self._broken = error
 
     def tick(self) -> None:
         """Look at every alarm now."""

@@ -5,10 +5,8 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 import boto3.session
@@ -31,6 +29,7 @@ from infra.local.schedules.attempts import (
     shortened,
 )
 from infra.local.schedules.targets import Request, filled, request
+from infra.local.ticking import Ticking
 
 if TYPE_CHECKING:
     from infra.local.aws import LocalAws
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
 _ERRORS = (ClientError, NotTrusted, BotoCoreError)
 
 
-class Scheduler:
+class Scheduler(Ticking):
     """Fires the schedules of a running LocalAws for as long as the context lasts.
 
     `clock` answers the time, aware; schedules get their dates from it too. The schedules are looked
@@ -55,17 +54,14 @@ class Scheduler:
         say: Callable[[str], None] = lambda _: None,
         back_off: Callable[[int], timedelta] = shortened,
     ) -> None:
+        super().__init__("scheduler", every)
         self.events: list[Event] = []
-        self._aws, self._clock, self._every = aws, clock, every
+        self._aws, self._clock = aws, clock
         self._say, self._back_off = say, back_off
         self._watched: dict[str, stored.Watched] = {}  # by ARN
         self._again: list[Attempt] = []
         self._session = boto3.session.Session()  # the default one is not for threads
         self._looking = threading.Lock()
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._broken: Exception | None = None
-        self._patches = ExitStack()
 
     def __enter__(self) -> Scheduler:
         # moto dates schedules, which tells when one was set: by our clock from here on.
@@ -77,30 +73,8 @@ class Scheduler:
         now = self._clock()
         for schedule in stored.schedules():
             self._watch(schedule, stored.watched(schedule, now))
-        if self._every is not None:
-            self._thread = threading.Thread(target=self._run, name="scheduler", daemon=True)
-            self._thread.start()
+        self._begin()
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stop.set()
-        if self._thread:
-            self._thread.join()
-        self._patches.close()
-        if self._broken and error is None:
-            raise self._broken
-
-    def _run(self) -> None:
-        try:
-            while not self._stop.wait(self._every):
-                self.tick()
-        except Exception as error:
-            self._broken = error
 
     def tick(self) -> None:
         """Make every call that is due, in order of time.
