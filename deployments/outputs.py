@@ -8,6 +8,8 @@ from typing import Any
 
 from flows.problem import Problem
 
+LIVE = "live"  # the tag, in the repository that they name, of the image that the next run uses
+
 
 @dataclass(frozen=True)
 class Outputs:

@@ -15,13 +15,13 @@ from infra.describe import what_would_exist
 from infra.execute import Account, execute, look
 from infra.extra import extras
 from infra.names import Names
-from infra.settings import BadSettings, Settings, load
+from infra.settings import BadSettings, Settings, given, load
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
-        context = dict(_pair(text) for text in options.set)
+        context = given(options.set)
         settings = load(context)
         commands = {
             "synth": _synth,
@@ -64,13 +64,6 @@ def _parser() -> argparse.ArgumentParser:
         if name in ("deploy", "destroy"):
             command.add_argument("--yes", action="store_true", help="do not ask")
     return parser
-
-
-def _pair(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise BadSettings(f"--set {text}: no = in it (fix: write key=value)")
-    return key, value
 
 
 def _names(settings: Settings, account: str) -> Names:

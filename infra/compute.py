@@ -14,8 +14,9 @@ from aws_cdk import aws_ecs as ecs
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
+from deployments.outputs import LIVE
 from deployments.work_pool import SCRATCH
-from infra.names import LIVE, SERVICE, Names
+from infra.names import SERVICE, Names
 from infra.network import PREFECT_PORT, Network
 from infra.settings import Settings
 from infra.substitute import sub

@@ -11,6 +11,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from deployments.orchestrator import journal
+from deployments.outputs import LIVE
 from flows.problem import Problem
 from infra import cdk
 from infra.lifecycle import (
@@ -28,7 +29,7 @@ from infra.lifecycle import (
     StopTasks,
     described,
 )
-from infra.names import LIVE, SERVICE, TAG, Names
+from infra.names import SERVICE, TAG, Names
 from infra.settings import Settings
 
 

@@ -12,7 +12,6 @@ SERVICE = "orchestrator"
 WAKE_UP = "wake-up"
 WATCHDOG = "watchdog"
 TAG = "nightshift"  # the key of the tag that says which installation a thing belongs to
-LIVE = "live"  # the tag of the image that the next run uses
 ACCOUNT = "${AWS::AccountId}"  # left for CloudFormation to fill in (Fn::Sub)
 
 

@@ -6,7 +6,7 @@ from aws_cdk import Duration, RemovalPolicy
 from aws_cdk import aws_ecr as ecr
 from constructs import Construct
 
-from infra.names import LIVE
+from deployments.outputs import LIVE
 from infra.settings import Settings
 
 KEPT = 20  # releases that one can go back to

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -146,6 +146,17 @@ class Together(ValueError):
 
 class BadSettings(Exception):
     """One line for each bad setting: file, key, value, why, and the fix."""
+
+
+def given(pairs: Iterable[str]) -> dict[str, str]:
+    """The context that a command line's `--set key=value` make. Raises BadSettings."""
+    context = {}
+    for text in pairs:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise BadSettings(f"--set {text}: no = in it (fix: write key=value)")
+        context[key] = value
+    return context
 
 
 def load(context: Mapping[str, Any] | None = None, file: Path = FILE) -> Settings:

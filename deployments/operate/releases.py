@@ -13,9 +13,9 @@ from typing import Any
 from deployments.findings import SEVERITIES
 from deployments.operate.installation import Installation, asking
 from deployments.operate.words import distance, first_line, short_digest
+from deployments.outputs import LIVE
 from flows.problem import Problem
 
-LIVE = "live"
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
 
 

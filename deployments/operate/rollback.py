@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from deployments.operate import installation as aws
 from deployments.operate.installation import Installation, asking, code
-from deployments.operate.releases import LIVE, live, releases, repository, wanted
+from deployments.operate.releases import live, releases, repository, wanted
+from deployments.outputs import LIVE
 from flows.problem import Problem
 
 Say = Callable[[str], None]

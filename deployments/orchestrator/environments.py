@@ -16,7 +16,6 @@ from deployments.work_pool import base_job_template, output
 from flows.problem import Problem
 
 SERVER = "prefect.server.api.server:create_app"
-LIVE = "live"  # the tag of the image that is to run
 DAY = 24 * 60 * 60  # seconds
 
 _SECRETS = ("PREFECT_SERVER_API_AUTH_STRING", "PREFECT_API_AUTH_STRING", "PREFECT_API_KEY")

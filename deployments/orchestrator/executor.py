@@ -58,6 +58,7 @@ from deployments.orchestrator.look import Names, iso, look, look_at_database, pl
 from deployments.orchestrator.programs import Program as Child
 from deployments.orchestrator.requests import Requests
 from deployments.orchestrator.surroundings import PORT, Surroundings
+from deployments.outputs import LIVE
 from deployments.server import connected
 from deployments.wanted import POOL
 from flows.problem import Problem
@@ -290,7 +291,7 @@ class Executor:
         repository = self._where.repository.partition("/")[2]
         try:
             found = self._ecr.describe_images(
-                repositoryName=repository, imageIds=[{"imageTag": environments.LIVE}]
+                repositoryName=repository, imageIds=[{"imageTag": LIVE}]
             )["imageDetails"]
         except ClientError as error:  # the tag is gone, or the role is older than the image
             self._say(f"which image is live cannot be seen: {error}")

@@ -25,7 +25,7 @@ from infra.cost.resources import bill
 from infra.cost.runs import MINUTES, jobs
 from infra.cost.synthesise import templates
 from infra.cost.words import as_data, beside_as_data, dollars, table, table_beside
-from infra.settings import BadSettings, Settings, load
+from infra.settings import BadSettings, Settings, given, load
 
 COST = Path("cost.json")
 
@@ -109,11 +109,7 @@ def _amount(text: str) -> Decimal:
 
 
 def _settings(options: argparse.Namespace) -> tuple[Settings, dict[str, str]]:
-    pairs = [text.partition("=") for text in options.set]
-    for key, equals, _ in pairs:
-        if not equals:
-            raise BadSettings(f"--set {key}: no = in it (fix: write key=value)")
-    context = {key: value for key, _, value in pairs}
+    context = given(options.set)
     return load(context), context
 
 

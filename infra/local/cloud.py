@@ -15,7 +15,7 @@ from typing import Any
 
 from deployments.orchestrator.journal import FIRST_START, KEY
 from deployments.orchestrator.surroundings import PORT
-from deployments.outputs import Outputs, outputs
+from deployments.outputs import LIVE, Outputs, outputs
 from flows.problem import Problem
 from infra.local import installation, topics
 from infra.local.alarms import Alarms
@@ -33,7 +33,7 @@ from infra.local.release.direct import Direct, direct
 from infra.local.release.path import ReleasePath, release_path
 from infra.local.rules import Rules, local_rules
 from infra.local.schedules import Scheduler
-from infra.names import LIVE, SERVICE, Names
+from infra.names import SERVICE, Names
 
 Say = Callable[[str], None]
 

@@ -11,11 +11,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from deployments.outputs import LIVE
 from infra.local.aws import LocalAws
 from infra.local.engine import Engine
 from infra.local.release import docker
 from infra.local.release.docker import MANIFEST
-from infra.names import LIVE, SERVICE, Names
+from infra.names import SERVICE, Names
 
 Say = Callable[[str], None]
 
