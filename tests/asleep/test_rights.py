@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from infra.local.cloud import Cloud
 from tests.asleep import days
+from tests.needs import LONG
 
 # What nothing here has a use for, and who has. All else that is granted is used.
 UNUSED = {
     "orchestrator": {
         "HearOfTasks sqs:ChangeMessageVisibility": "when an event takes minutes to be dealt with",
         "ReadJobLogs logs:GetLogEvents": "of a task that has died before it knew of Prefect",
+        **({} if LONG else {"WatchTasks ecs:StopTask": "after a kill: see test_killed.py"}),
         **{
             f"AnswerSessions ssmmessages:{action}": "ECS Exec's agent, which is not here"
             for action in (
