@@ -158,20 +158,18 @@ def metered(flow_run: FlowRun, measured: Measured, entry: Mapping[str, Any] | No
         cost(usage, TERMS, prices),
         smaller(usage, TERMS, prices),
         whose,
-        runs=_runs_a_year(entry),
+        runs=_runs_a_year(entry) or None,
         state=flow_run.state.name if flow_run.state and flow_run.state.name else "unknown",
         here=platform.node() or "this machine",
         declared=declared,
     )
 
 
-def _runs_a_year(entry: Mapping[str, Any] | None) -> int | None:
+def _runs_a_year(entry: Mapping[str, Any] | None) -> int:
     from deployments.check_schedules import schedules
     from deployments.meter.often import runs_a_year
 
-    if not entry:
-        return None
-    return runs_a_year(schedules({}, entry)[0])
+    return runs_a_year(schedules({}, entry)[0]) if entry else 0
 
 
 def _entry(module: str, flow: str) -> Mapping[str, Any] | None:

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
-from zoneinfo import ZoneInfo
 
 from deployments.hardware import nearest
-from deployments.wanted import Schedule, Wanted
+from deployments.meter.often import runs_a_year
+from deployments.wanted import Wanted
 
 MINUTES = Decimal(10)
 DAYS = Decimal(365) / 12  # of a month
 DEFAULT_CPU, DEFAULT_MEMORY = 1024, 2048
-
-_YEAR = 2027  # any: only the number of times matters
-_MANY = 28 * 24  # from here on four weeks say enough of a year
 
 
 @dataclass(frozen=True)
@@ -56,29 +51,5 @@ def _job(
     elif one.fields.get("paused"):
         runs = Decimal(0)
     else:
-        runs = sum((a_month(schedule) for schedule in one.schedules), Decimal(0))
+        runs = Decimal(runs_a_year(one.schedules)) / 12
     return Job(one.name, cpu, memory, runs, measured.get(one.name, minutes))
-
-
-def a_month(schedule: Schedule) -> Decimal:
-    """How often a cron schedule comes round in a month, on average over a year."""
-    # What Prefect's own schedules use; it has no types.
-    from prefect._vendor.croniter import croniter  # type: ignore[attr-defined]
-
-    counted: Any = croniter
-
-    if schedule.fields.get("active") is False:
-        return Decimal(0)
-    cron = schedule.fields["schedule"]
-    zone = ZoneInfo(cron.get("timezone") or "UTC")
-    start = datetime(_YEAR, 1, 1, tzinfo=UTC).astimezone(zone)
-    times = counted(cron["cron"], start, day_or=cron.get("day_or", True), ret_type=datetime)
-    weeks, year = start + timedelta(weeks=4), start + timedelta(days=365)
-    count = 0
-    for time in iter(times.get_next, None):
-        if time > weeks and count >= _MANY:
-            return Decimal(count) / 28 * DAYS
-        if time > year:
-            break
-        count += 1
-    return Decimal(count) / 12

@@ -222,21 +222,26 @@ def test_a_day_takes_no_more_room_than_a_minute() -> None:
         (["*/15 8-17 * * *"], 365 * 40),
         (["0 6 1 * *"], 12),
         (["0 6 L * *"], 12),
-        (["0 0 31 2 *"], None),
-        (["@daily"], None),
-        (["0 6 * * *", "@daily"], None),
-        (["H 6 * * *"], None),
-        ([], None),
+        (["0 0 31 2 *"], 0),
+        (["0 0 29 2 *"], 0),  # 2026 is no leap year
+        (["0 6 * * fri#2"], 12),
+        (["@daily"], 365),
+        (["@hourly"], 8760),
+        (["@weekly", "@yearly"], 52 + 1),
+        (["0,30 6 * * * 10,20"], 365 * 4),
+        (["0 6 * * * 0 2026"], 365),
+        (["0 6 * * * 0 2025"], 0),
+        ([], 0),
     ],
 )
-def test_runs_a_year(crons: list[str], runs: int | None) -> None:
+def test_runs_a_year(crons: list[str], runs: int) -> None:
     found = [Schedule(cron, {"schedule": {"cron": cron}}) for cron in crons]
     off = Schedule("off", {"schedule": {"cron": "* * * * *"}, "active": False})
     assert runs_a_year([*found, off]) == runs
 
 
 def test_either_day_or_both() -> None:
-    def runs(day_or: bool) -> int | None:
+    def runs(day_or: bool) -> int:
         schedule = {"cron": "0 6 1 * 1", "day_or": day_or}
         return runs_a_year([Schedule("a", {"schedule": schedule})])
 

@@ -19,7 +19,7 @@ from infra.cost.lines import Bill, Use, priced
 from infra.cost.measured import minutes
 from infra.cost.page import DAILY
 from infra.cost.resources import FREE, RULES, bill
-from infra.cost.runs import DAYS, Job, a_month, jobs
+from infra.cost.runs import DAYS, Job, jobs
 from infra.cost.words import as_data, dollars, table
 from tests.infra.conftest import Synthesise, Templates
 from tests.infra.test_all_settings import EXTERNAL, every_combination
@@ -194,31 +194,21 @@ def schedule(cron: str, **more: Any) -> Schedule:
     return Schedule("s", fields)
 
 
-@pytest.mark.parametrize(
-    ("cron", "a_year"),
-    [
-        ("0 6 * * *", 365),
-        ("0 6 * * 1", 52),
-        ("0 0 1 * *", 12),
-        ("0 0 29 2 *", 0),  # 2027 is no leap year
-        ("0 * * * *", 8760),
-    ],
-)
-def test_a_schedule_comes_round_so_often(cron: str, a_year: int) -> None:
-    assert abs(a_month(schedule(cron)) * 12 - a_year) <= 1
-
-
-def test_one_of_every_minute_is_counted_by_four_weeks() -> None:
-    assert abs(a_month(schedule("* * * * *")) - DAYS * 24 * 60) < 100
+def test_a_month_is_a_twelfth_of_a_year() -> None:
+    monthly, weekly = (
+        Wanted("a/b", {}, (schedule("0 6 1 * *"),)),
+        Wanted("c/d", {}, (schedule("@weekly"),)),
+    )
+    assert [one.runs * 12 for one in jobs([monthly, weekly])] == [12, 52]
 
 
 def test_what_is_switched_off_does_not_run() -> None:
-    assert a_month(schedule("0 6 * * *", active=False)) == 0
     fields = {"job_variables": {"cpu": 256, "memory": 512}}
     daily = (schedule("0 6 * * *"),)
     paused = Wanted("a/b", {**fields, "paused": True}, daily)
     by_hand = Wanted("c/d", fields)
-    assert [one.runs for one in jobs([paused, by_hand])] == [0, 0]
+    off = Wanted("e/f", fields, (schedule("0 6 * * *", active=False),))
+    assert [one.runs for one in jobs([paused, by_hand, off])] == [0, 0, 0]
     assert [one.runs for one in jobs([paused, by_hand], runs_per_day=Decimal(2))] == [2 * DAYS] * 2
 
 
