@@ -9,16 +9,16 @@ from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
+from deployments import whereabouts
 from deployments.check import checked
 from deployments.prefect_yaml import DATA_BUCKET, PREFECT_YAML
 from flows.problem import Problem
 
-STACK = "nightshift-prod"
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = _parser().parse_args(arguments)
     try:
+        whereabouts.in_its_region()
+        options = _parser().parse_args(arguments)
         if options.command == "check":
             _check(options)
         elif options.command == "reconcile":
@@ -74,8 +74,9 @@ def _parser() -> argparse.ArgumentParser:
     for command in (reconcile, straighten):
         command.add_argument(
             "--stack",
-            default=os.environ.get("NIGHTSHIFT_STACK") or STACK,
-            help="the installation (by default NIGHTSHIFT_STACK, here %(default)s)",
+            default=whereabouts.stack(),
+            help="the installation (by default NIGHTSHIFT_STACK, or else that of "
+            "infra/settings.toml: %(default)s)",
         )
         command.add_argument("--dry-run", action="store_true", help="say what would be done, only")
     for command in (check, reconcile):

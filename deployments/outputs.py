@@ -9,6 +9,7 @@ from typing import Any
 from flows.problem import Problem
 
 LIVE = "live"  # the tag, in the repository that they name, of the image that the next run uses
+RELEASED = "released-"  # and a commit's own tag: of what no gate has stopped (see buildspec.yml)
 
 
 @dataclass(frozen=True)
@@ -45,14 +46,14 @@ def _of(client: Any, stack: str) -> list[dict[str, str]]:
     try:
         (found,) = client.describe_stacks(StackName=stack)["Stacks"]
     except (BotoCoreError, ClientError) as error:
-        raise _unreadable(stack, error) from error
+        raise _unreadable(stack, error, client.meta.region_name) from error
     return list(found.get("Outputs", ()))
 
 
-def _unreadable(stack: str, error: Exception) -> Problem:
+def _unreadable(stack: str, error: Exception, region: str | None = None) -> Problem:
     return Problem(
         "the stack's outputs cannot be read",
-        where={"stack": stack},
+        where={"stack": stack, "region": region},
         detail=str(error),
         fix="name the installation that is deployed (NIGHTSHIFT_STACK, --stack), and see that AWS "
         "knows who and where you are (AWS_PROFILE, AWS_DEFAULT_REGION)",

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from deployments.__main__ import STACK
+from deployments import whereabouts
 from flows.problem import Problem
 
 INTERRUPTED = 130
@@ -17,10 +17,11 @@ INTERRUPTED = 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status: 0 well, 1 a Problem or a run that has not completed, 130 after Ctrl-C."""
-    options = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, _interrupt)
+    options = argparse.Namespace(command="")
     try:
-        return _do(options)
+        whereabouts.in_its_region()
+        return _do(_parser().parse_args(arguments, options))
     except Problem as problem:
         print(problem, file=sys.stderr)
         return 1
@@ -37,7 +38,7 @@ def _do(options: argparse.Namespace) -> int:
 
     if options.command == "ui" and (options.local or not options.stack):
         ui.this_machine(options.port)
-    at = installation(options.stack or STACK)
+    at = installation(options.stack or whereabouts.stack())
     match options.command:
         case "status":
             from deployments.operate.status import look, screen
@@ -182,8 +183,9 @@ def _parser() -> argparse.ArgumentParser:
     for command in (status, wake, trigger, logs, release, released, rollback):
         command.add_argument(
             "--stack",
-            default=os.environ.get("NIGHTSHIFT_STACK") or STACK,
-            help="the installation (by default NIGHTSHIFT_STACK, here %(default)s)",
+            default=whereabouts.stack(),
+            help="the installation (by default NIGHTSHIFT_STACK, or else that of "
+            "infra/settings.toml: %(default)s)",
         )
     ui.add_argument(
         "--stack",

@@ -86,7 +86,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Asks AWS for every price of the settings' region, says what has changed, and "
         "writes deployments/prices.json. What is not found without doubt stays as it was.",
     )
-    commands.add_parser("page", help="write the tables of docs/cost.md, and draw docs/cost.svg")
+    commands.add_parser(
+        "page", help="write the tables of docs/cost.md and README.md, draw docs/cost.svg"
+    )
     for command in (cost, refresh):
         command.add_argument(
             "--set",
@@ -147,8 +149,10 @@ def _bill(options: argparse.Namespace) -> None:
 
 
 def _measured(stack: str) -> dict[str, Decimal]:
+    from deployments import whereabouts
     from deployments.operate.installation import installation, journal
 
+    whereabouts.in_its_region()
     found = journal(installation(stack))
     return minutes(found.last if found else ())
 
@@ -186,8 +190,9 @@ def _page(_: argparse.Namespace) -> None:
     settings = load()
     known, made = prices(settings.region), templates({})
     page.PAGE.write_text(page.page(page.PAGE.read_text(), made, known))
+    page.README.write_text(page.readme(page.README.read_text(), made, known))
     page.CHART.write_text(page.picture(made, known))
-    print(f"{page.PAGE}\n{page.CHART}")
+    print(f"{page.PAGE}\n{page.README}\n{page.CHART}")
 
 
 if __name__ == "__main__":

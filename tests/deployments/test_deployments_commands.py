@@ -55,7 +55,7 @@ def test_the_outputs_of_both_stacks(stacks: None) -> None:
 def test_a_stack_that_is_not_there(stacks: None) -> None:
     with pytest.raises(Problem, match="cannot be read") as caught:
         outputs("nightshift-prod")
-    assert caught.value.where == {"stack": "nightshift-prod"}
+    assert caught.value.where == {"stack": "nightshift-prod", "region": "us-east-1"}
     assert "NIGHTSHIFT_STACK" in caught.value.fix
 
 
