@@ -22,6 +22,7 @@ from infra.lifecycle import (
     DeleteSecret,
     DeregisterDefinitions,
     MakeSecret,
+    MakeServiceRole,
     Say,
     Seen,
     SetDesiredCount,
@@ -79,6 +80,9 @@ def look(account: Account, settings: Settings, names: Names) -> Seen:
             account.client("ssm").describe_parameters(
                 ParameterFilters=[{"Key": "Name", "Values": [names.secret]}]
             )["Parameters"]
+        ),
+        service_role=_there(
+            account.client("iam"), "get_role", "NoSuchEntity", RoleName="AWSServiceRoleForECS"
         ),
         repository=repository,
         repository_is_ours=deployed and repository and _owns_repository(account, names),
@@ -221,6 +225,8 @@ def _do(account: Account, names: Names, step: Step) -> None:
                 Value=value or f"nightshift:{secrets.token_urlsafe(32)}",
                 Overwrite=value is not None,
             )
+        case MakeServiceRole():
+            _make_service_role(account)
         case Cdk(command, arguments, context):
             cdk.run(command, arguments, context)
         case AllowFirstStart(bucket):
@@ -242,6 +248,14 @@ def _do(account: Account, names: Names, step: Step) -> None:
             account.client("ssm").delete_parameter(Name=name)
         case Say(text):
             print(text)
+
+
+def _make_service_role(account: Account) -> None:
+    try:
+        account.client("iam").create_service_linked_role(AWSServiceName="ecs.amazonaws.com")
+    except ClientError as error:
+        if "has been taken" not in str(error):  # somebody was faster
+            raise
 
 
 def _activate_tag(account: Account) -> None:

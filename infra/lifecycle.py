@@ -19,6 +19,7 @@ class Seen:
     stacks: dict[str, str] = field(default_factory=dict)  # those that exist: name, status
     buckets: dict[str, int] = field(default_factory=dict)  # ours that exist: name, bytes in it
     secret: bool = False
+    service_role: bool = True  # the account's service-linked role of ECS exists
     repository: bool = False  # the CodeCommit repository exists
     repository_is_ours: bool = False  # … and belongs to the stack
     live_image: bool = False
@@ -39,6 +40,14 @@ class MakeSecret:
 
     name: str
     value: str | None = None  # one that was given; otherwise one is made up
+
+
+@dataclass(frozen=True)
+class MakeServiceRole:
+    """ECS's own role in this account. ECS makes it with the first cluster, which then fails where
+    it is a stack's, as the role is not there yet:
+    https://github.com/aws-cloudformation/cloudformation-coverage-roadmap/issues/818
+    """
 
 
 @dataclass(frozen=True)
@@ -94,6 +103,7 @@ class Say:
 
 Step = (
     MakeSecret
+    | MakeServiceRole
     | Cdk
     | AllowFirstStart
     | SetDesiredCount
@@ -142,6 +152,8 @@ def plan_deploy(
         )
     if not seen.secret or api_key:
         steps.append(MakeSecret(names.secret, api_key))
+    if not seen.service_role:
+        steps.append(MakeServiceRole())
     own = {"first": "true"} if first else {}
     arguments = ["--all", "--require-approval", "broadening" if ask else "never"]
     if first and seen.buckets:
@@ -167,15 +179,16 @@ def _first_push(settings: Settings) -> str:
             f"Next: push to {settings.branch} of {settings.repository}. That builds the image and "
             "starts the orchestrator."
         )
-    url = (
-        f"https://git-codecommit.{settings.region}.amazonaws.com/v1/repos/"
-        f"{settings.codecommit_repository}"
-    )
+    host = f"https://git-codecommit.{settings.region}.amazonaws.com"
+    # The empty helper takes away those set before, which may answer first with a password that has
+    # expired: https://git-scm.com/docs/gitcredentials
     return (
         "Next: push. That builds the image and starts the orchestrator.\n\n"
-        "    git config credential.helper '!aws codecommit credential-helper $@'\n"
-        "    git config credential.UseHttpPath true\n"
-        f"    git remote add aws {url}\n"
+        f"    git config --replace-all credential.{host}.helper ''\n"
+        f"    git config --add credential.{host}.helper "
+        "'!aws codecommit credential-helper $@'\n"
+        f"    git config credential.{host}.UseHttpPath true\n"
+        f"    git remote add aws {host}/v1/repos/{settings.codecommit_repository}\n"
         f"    git push aws HEAD:{settings.branch}"
     )
 
@@ -223,6 +236,8 @@ def described(step: Step) -> str:
     match step:
         case MakeSecret(name):
             return f"make the secret {name}"
+        case MakeServiceRole():
+            return "make ECS's service-linked role, which this account has not had"
         case Cdk(command):
             return f"cdk {command}"
         case AllowFirstStart(bucket):

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import boto3
+from moto.iam.models import SERVICE_NAME_CONVERSION
 from moto.server import ThreadedMotoServer
 
 from infra.local import billing, cloudformation
@@ -71,6 +72,7 @@ def local_aws(
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # otherwise a line for each request
     cloudformation.register()
     billing.register()
+    SERVICE_NAME_CONVERSION["ecs"] = "ECS"  # AWSServiceRoleForECS
     with ExitStack() as stack:
         stack.enter_context(mend_bucket_policies())
         record = stack.enter_context(enforced()) if enforce else None

@@ -102,6 +102,9 @@ def test_deploy(cloud: LocalAws) -> None:
         "services"
     ]
     assert service["desiredCount"] == 0
+    assert "make ECS's service-linked role" in said
+    role = cloud.client("iam").get_role(RoleName="AWSServiceRoleForECS")["Role"]
+    assert role["Path"] == "/aws-service-role/ecs.amazonaws.com/"
     assert "git push aws HEAD:main" in said
     assert "Tag keys not found: nightshift" in said
     made = secret(cloud)
@@ -182,13 +185,15 @@ def what_costs(aws: LocalAws) -> list[str]:
     vpcs = ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["false"]}])["Vpcs"]
     alarms = aws.client("cloudwatch").describe_alarms()["MetricAlarms"]
     budgets = aws.client("budgets").describe_budgets(AccountId=ACCOUNT).get("Budgets", [])
+    roles = aws.client("iam").list_roles()["Roles"]
     return [
         *(vpc["VpcId"] for vpc in vpcs),
         *(n["NatGatewayId"] for n in ec2.describe_nat_gateways()["NatGateways"]),
         *(a["AllocationId"] for a in ec2.describe_addresses()["Addresses"]),
         *(r["repositoryName"] for r in aws.client("ecr").describe_repositories()["repositories"]),
         *aws.client("ecs").list_clusters()["clusterArns"],
-        *(r["RoleName"] for r in aws.client("iam").list_roles()["Roles"]),
+        # ECS's own is the account's, whoever has clusters in it.
+        *(r["RoleName"] for r in roles if not r["Path"].startswith("/aws-service-role/")),
         *(g["logGroupName"] for g in aws.client("logs").describe_log_groups()["logGroups"]),
         *aws.client("sqs").list_queues().get("QueueUrls", []),
         *(t["TopicArn"] for t in aws.client("sns").list_topics()["Topics"]),
@@ -223,6 +228,7 @@ def test_a_second_deploy_keeps_the_secret_and_changes_what_is_set(cloud: LocalAw
     status, said = infra("deploy", "--yes", *settings, aws=cloud)
     assert status == 0, said
     assert secret(cloud) == before
+    assert "service-linked role" not in said
     assert stacks(cloud)["nightshift-prod"] == "UPDATE_COMPLETE"
     assert buckets(cloud) == {DATA, STATE, ARTIFACTS}
     (group,) = cloud.client("logs").describe_log_groups(

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +19,7 @@ from infra.lifecycle import (
     DeleteSecret,
     DeregisterDefinitions,
     MakeSecret,
+    MakeServiceRole,
     Say,
     Seen,
     SetDesiredCount,
@@ -68,6 +73,45 @@ def test_an_empty_account() -> None:
     assert tag == ActivateTag()
     assert isinstance(say, Say)
     assert "git push aws HEAD:main" in say.text
+
+
+def test_a_password_that_is_kept_elsewhere_does_not_answer_first(tmp_path: Path) -> None:
+    """What is said to be typed, typed twice, into git, which has a helper of its own."""
+    *_, say = deploy(seen())
+    assert isinstance(say, Say)
+    config = tmp_path / "gitconfig"
+    config.write_text('[credential]\n\thelper = "!echo username=kept; echo password=kept; :"\n')
+    alone = {
+        "GIT_CONFIG_GLOBAL": str(config),
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_TERMINAL_PROMPT": "0",
+    }
+
+    def run(*command: str, given: str = "") -> str:
+        return subprocess.run(
+            command, cwd=tmp_path, env={**os.environ, **alone}, input=given, check=True,
+            capture_output=True, text=True,
+        ).stdout  # fmt: skip
+
+    run("git", "init", "--quiet")
+    typed = [line for line in say.text.splitlines() if line.startswith("    git config ")]
+    theirs = "!aws codecommit credential-helper $@"
+    ours = "!echo username=new; echo password=new; :"
+    for line in (*typed, *typed):
+        run(*(ours if word == theirs else word for word in shlex.split(line)))
+    place = "protocol=https\nhost=git-codecommit.us-east-1.amazonaws.com\npath=v1/repos/x\n"
+    answer = run("git", "credential", "fill", given=place)
+    assert "username=new" in answer
+    assert "path=v1/repos/x" in answer
+    assert "username=kept" in run(
+        "git", "credential", "fill", given="protocol=https\nhost=example.com\n"
+    )
+
+
+def test_an_account_that_never_had_a_cluster() -> None:
+    """ECS makes its role with the first one, and a stack's fails before the role is there."""
+    steps = deploy(seen(service_role=False))
+    assert steps.index(MakeServiceRole()) < [isinstance(step, Cdk) for step in steps].index(True)
 
 
 def test_an_update_says_nothing_of_the_desired_count() -> None:
