@@ -10,14 +10,20 @@ OUT ?= reports
 .DEFAULT_GOAL := help
 .PHONY: help run sample test check format bench bench-wake evaluate deployments image local status wake trigger logs ui release releases rollback synth diff deploy destroy access cost prices cost-page audit picture lock clean
 
-help: ## list the commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
+help: ## this list
+	@awk -F ':.*## ' '/^##@ /{print "\n" substr($$0, 5)} /^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: .venv/run ## report on a bill: BILL=<file, folder or s3://…> [PERIOD=2026-11] [OUT=reports]; on a sample bill by default
-ifndef BILL
+##@ On this machine
+
+run: .venv/run ## report on a bill, by default a sample: [BILL=…] [PERIOD=2026-11] [OUT=reports]; or FLOW=line_count
+ifdef FLOW
+	@$(BIN)/python -m deployments.meter -m flows.$(FLOW) $(ARGS)
+else
+	@$(BIN)/python -m deployments.meter -m flows.cost_report "$(or $(BILL),$(SAMPLE))" --out "$(OUT)" $(if $(PERIOD),--period "$(PERIOD)")
+endif
+ifeq ($(or $(BILL),$(FLOW)),)
 run: $(SAMPLE)/.made
 endif
-	@$(BIN)/python -m deployments.meter -m flows.cost_report "$(or $(BILL),$(SAMPLE))" --out "$(OUT)" $(if $(PERIOD),--period "$(PERIOD)")
 
 sample: $(SAMPLE)/.made ## make the sample bill, build/sample-bill
 
@@ -26,54 +32,33 @@ $(SAMPLE)/.made: .venv/run $(wildcard flows/sample_bill/*.py)
 	@$(BIN)/python -m flows.sample_bill $(SAMPLE) --months 4 --last-day 20
 	@touch $@
 
-test: .venv/dev .venv/cdk .venv/awscli ## run every test; ARGS="-k name" for some of them; NIGHTSHIFT_LONG=1 for those of minutes each, too
-	$(BIN)/python -m pytest -n auto $(ARGS)
-
-check: .venv/dev ## format, lint and types, changing nothing
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
-	$(BIN)/mypy
-
-format: .venv/dev ## format the code and mend what the linter can
-	$(BIN)/ruff format .
-	$(BIN)/ruff check --fix .
-
-bench: .venv/bench ## time and memory against DuckDB, Polars and pandas: [ROWS="1000000 10000000"]; writes bench.json
-	$(BIN)/python -m tests.performance.bench $(if $(ROWS),--rows $(ROWS))
-
-bench-wake: .venv/dev ## from a wake-up to a running flow, step by step, in containers: [ARGS="--cpus 0.5 --wakes 3"]; writes wake.json
-	$(BIN)/python -m tests.performance.bench_wake $(ARGS)
-
-evaluate: .venv/run ## precision and recall of anomalies, error of the forecast: [SEED=…]; writes evaluate.json
-	$(BIN)/python -m tests.performance.evaluate $(if $(SEED),--seed $(SEED))
-
 deployments: .venv/run ## check prefect.yaml: every deployment, before anything is deployed
 	@$(BIN)/python -m deployments check
 
-image: .venv/infra ## build the image of flows and orchestrator with Docker or podman: [TAG=…]
+image: .venv/infra ## build the image of flows and orchestrator, with Docker or podman: [TAG=…]
 	@$(BIN)/python -m infra.local.image $(TAG)
 
-local: .venv/dev .venv/awscli $(SAMPLE)/.made ## the production path on this machine, until Ctrl-C: [ARGS="--bill FOLDER --engine processes …"]
+local: .venv/dev .venv/awscli $(SAMPLE)/.made ## the production path on this machine, until Ctrl-C: [ARGS=--always]
 	@$(BIN)/python -m infra.local $(ARGS)
 
-# --- an installation, in AWS or in the local cloud (. build/local/env): NIGHTSHIFT_STACK or STACK=… says which ---------
+##@ An installation: that of infra/settings.toml, or STACK=…; after `. build/local/env` the local one
 
-status: .venv/run ## asleep or awake and why, the next wake-up, the next runs and the last: [STACK=nightshift-prod]
+status: .venv/run ## asleep or awake and why, the next wake-up, the next runs and the last
 	@$(OPERATE) status $(STACKED)
 
 wake: .venv/run ## wake the orchestrator, and wait until it works: [NEW=1: it may begin without a history]
 	@$(OPERATE) wake $(STACKED) $(if $(NEW),--new)
 
-trigger: .venv/run ## run a deployment now, to its end: DEPLOYMENT=flow/name [PARAM="period=2026-11 top=5"] [FOLLOW=0]
+trigger: .venv/run ## run a deployment now, to its end: DEPLOYMENT=flow/name [PARAM="period=2026-11"] [FOLLOW=0]
 	@$(OPERATE) trigger $(STACKED) "$(DEPLOYMENT)" $(foreach pair,$(PARAM),--parameter '$(pair)') $(if $(filter 0,$(FOLLOW)),--no-follow)
 
 logs: .venv/run ## what a run has written, by default the newest: [RUN=name or id] [FOLLOW=1]
 	@$(OPERATE) logs $(STACKED) $(if $(RUN),"$(RUN)") $(if $(filter-out 0,$(FOLLOW)),--follow)
 
-ui: .venv/run ## the Prefect UI over this machine's runs; with NIGHTSHIFT_STACK or STACK=… over its history: [LIVE=1] [LOCAL=1] [PORT=4200]
+ui: .venv/run ## Prefect's pages over this machine's runs; with STACK=… over its history: [LIVE=1: as it is now]
 	@$(OPERATE) ui $(STACKED) $(if $(LIVE),--live) $(if $(LOCAL),--local) $(if $(PORT),--port $(PORT))
 
-release: .venv/run .venv/awscli ## build, test, scan and make live the commit checked out, as the pipeline does for a push
+release: .venv/run .venv/awscli ## by hand what the pipeline does for a push, with the commit checked out
 	@$(OPERATE) release $(STACKED)
 
 releases: .venv/run ## the images there are: tag, commit, age, scan, which is live
@@ -85,30 +70,55 @@ rollback: .venv/run ## make an earlier image live again, and wake the orchestrat
 OPERATE := $(BIN)/python -m deployments.operate
 STACKED = $(if $(STACK),--stack "$(STACK)")
 
-# --- the cloud: infra/settings.toml says which, SET="stage=dev spot=false" what to use instead ------------------------
+##@ The cloud, as infra/settings.toml says; SET="stage=dev spot=false" instead, for one command
 
-synth: .venv/infra .venv/cdk ## what would exist in AWS, and where the templates are: [SET="stage=dev …"]
+synth: .venv/infra .venv/cdk ## what would exist in AWS, and where the templates are
 	@$(BIN)/python -m infra synth $(SETTINGS)
 
-diff: .venv/infra .venv/cdk ## what a deploy would change in AWS: [SET="…"]
+diff: .venv/infra .venv/cdk ## what a deploy would change in AWS
 	@$(BIN)/python -m infra diff $(SETTINGS)
 
-deploy: .venv/infra .venv/cdk ## make it so, or change it: [SET="…"] [YES=1: do not ask]
+deploy: .venv/infra .venv/cdk ## make it so, or change it: [YES=1: do not ask]
 	@$(BIN)/python -m infra deploy $(SETTINGS) $(if $(YES),--yes)
 
 destroy: .venv/infra .venv/cdk ## remove what costs; data stays unless SET="purge=true": [YES=1]
 	@$(BIN)/python -m infra destroy $(SETTINGS) $(if $(YES),--yes)
 
-access: .venv/infra ## what each deployment may read and write, and what of it would be new: [SET="…"]
+access: .venv/infra ## what each deployment may read and write, and what of it would be new
 	@$(BIN)/python -m infra access $(SETTINGS)
 
-cost: .venv/infra .venv/cdk ## what this installation costs a month, line by line, and what else would: [RUNS_PER_DAY=1] [MINUTES=10] [STACK=…] [OUT=reports] [SET="…"] [ARGS=--help]; writes cost.json
+cost: .venv/infra .venv/cdk ## what it costs a month, line by line, and what else would: [RUNS_PER_DAY=1] [MINUTES=10]
 	@$(BIN)/python -m infra.cost bill $(SETTINGS) $(if $(RUNS_PER_DAY),--runs-per-day $(RUNS_PER_DAY)) $(if $(MINUTES),--minutes $(MINUTES)) $(STACKED) $(if $(filter command%,$(origin OUT)),--out "$(OUT)") $(ARGS)
 
-prices: .venv/infra ## refresh deployments/prices.json through the AWS Price List API: [SET="region=eu-central-1"]
+SETTINGS = $(foreach pair,$(SET),--set $(pair))
+
+##@ Maintenance
+
+test: .venv/dev .venv/cdk .venv/awscli ## all tests but those of minutes each: [ARGS="-k name"]; NIGHTSHIFT_LONG=1 runs these too
+	$(BIN)/python -m pytest -n auto $(ARGS)
+
+check: .venv/dev ## format, lint and types, changing nothing
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: .venv/dev ## format the code and mend what the linter can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: .venv/bench ## the bill report's time and memory against DuckDB, Polars and pandas: [ROWS="1000000"]
+	$(BIN)/python -m tests.performance.bench $(if $(ROWS),--rows $(ROWS))
+
+bench-wake: .venv/dev ## from a wake-up to a running flow, step by step, in containers
+	$(BIN)/python -m tests.performance.bench_wake $(ARGS)
+
+evaluate: .venv/run ## precision and recall of anomalies, error of the forecast
+	$(BIN)/python -m tests.performance.evaluate $(if $(SEED),--seed $(SEED))
+
+prices: .venv/infra ## refresh deployments/prices.json through the AWS Price List API, for the settings' region
 	@$(BIN)/python -m infra.cost prices $(SETTINGS)
 
-cost-page: .venv/infra .venv/cdk ## write the tables of docs/cost.md and draw docs/cost.svg
+cost-page: .venv/infra .venv/cdk ## write the tables of docs/cost.md and README.md, and draw docs/cost.svg
 	@$(BIN)/python -m infra.cost page
 
 audit: .venv/infra .venv/cdk .venv/audit ## checkov's opinion of the templates; what was looked at is in infra/checkov.yaml
@@ -118,8 +128,6 @@ audit: .venv/infra .venv/cdk .venv/audit ## checkov's opinion of the templates; 
 picture: .venv/infra .venv/cdk ## draw docs/architecture.svg from the templates
 	@$(BIN)/python -m infra synth >/dev/null
 	@$(BIN)/python -m infra.picture docs/architecture.svg
-
-SETTINGS = $(foreach pair,$(SET),--set $(pair))
 
 lock: .venv/infra ## pin every dependency anew, with hashes
 	$(BIN)/uv pip compile $(LOCK) -o requirements/run.txt

@@ -24,6 +24,7 @@ class Free:
 
     amount: Decimal  # of what the price's name ends in
     kind: str  # 'always'; or '12 months', for accounts opened before 15 July 2025
+    shared: str = ""  # the price whose allowance this is, too
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,8 @@ def prices(region: str, file: Path = FILE) -> Prices:
         source="AWS list prices, without tax; deployments/prices.json names a source for each",
         amounts={name: Decimal(price["usd"]) for name, price in found.items()},
         free={
-            name: Free(Decimal(one["amount"]), one["kind"]) for name, one in content["free"].items()
+            name: Free(Decimal(one["amount"]), one["kind"], one.get("shared", ""))
+            for name, one in content["free"].items()
         },
     )
 

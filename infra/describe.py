@@ -51,7 +51,7 @@ def _notes(settings: Settings) -> list[str]:
     if settings.bill_export and not settings.makes_export:
         notes.append(
             f"No bill export: CloudFormation makes one in us-east-1 only, not in {settings.region}."
-            " docs/cloud-engineers.md has the command that makes it."
+            " docs/cloud-engineers.md says how to make it."
         )
     if settings.monthly_budget_usd and not settings.makes_budget:
         notes.append(f"No budget: CloudFormation makes none in {settings.region}.")

@@ -65,7 +65,7 @@ def parameters(pairs: Iterable[str]) -> dict[str, Any]:
             raise Problem(
                 "a parameter is not KEY=VALUE",
                 value=pair,
-                fix="make trigger DEPLOYMENT=flow/name PARAM='period=2026-11 top=5'; a value with "
+                fix="make trigger DEPLOYMENT=flow/name PARAM='period=2026-11'; a value with "
                 "spaces: python -m deployments.operate trigger flow/name --parameter 'key=a b'",
             )
         try:

@@ -17,7 +17,7 @@ from typing import Any, TextIO
 DESCRIPTION = """\
 Reads a bill in the FOCUS format and publishes a report of where the money goes.
 
-The bill is an AWS Data Export of FOCUS 1.0 or 1.2 (its own folder or s3:// prefix, with data/ and
+The bill is an AWS Data Export of FOCUS 1.0 to 1.2 (its own folder or s3:// prefix, with data/ and
 metadata/ in it), or plain FOCUS files: one .parquet, .csv or .csv.gz, or a folder of them.
 """
 
@@ -27,7 +27,7 @@ examples:
   python -m flows.cost_report s3://my-bills/focus/daily --period 2026-11 --out s3://my-reports/costs
 
 It runs as a Prefect flow. Without a PREFECT_API_URL a temporary Prefect API is started for it;
-`prefect server start` then shows the run. AWS credentials, region and endpoint are found as by
+`make ui` then shows the run. AWS credentials, region and endpoint are found as by
 every AWS tool.
 """
 

@@ -139,7 +139,7 @@ def _present_columns(execution: Execution) -> frozenset[str]:
                 "the bill lacks a column that totals need",
                 where={"file": file.address, "column": ", ".join(missing)},
                 detail=f"the file has {len(names)} columns: {', '.join(names[:6])}, …",
-                fix="export FOCUS 1.0 or 1.2 with all columns",
+                fix="export FOCUS 1.0 to 1.2 with all columns",
             )
         present |= here
     return frozenset(present)

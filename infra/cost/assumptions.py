@@ -41,7 +41,7 @@ class Assumptions:
         "25", "Litestream writes to S3 {} times a minute while awake; 14 to 37 were seen."
     )
     lists_minute: Decimal = _assumed(
-        "20", "Awake, the orchestrator looks for requests in S3 {} times a minute: every 3 s."
+        "4", "Awake, the orchestrator looks for requests in S3 {} times a minute: every 15 s."
     )
     wake_gets: Decimal = _assumed("200", "A wake-up reads {} objects from S3 (assumed).")
     queue_minute: Decimal = _assumed(
@@ -65,7 +65,6 @@ class Assumptions:
     release_gb: Decimal = _assumed(
         "0.005", "Every other release that is kept adds {} GB of layers (assumed)."
     )
-    cache_gb: Decimal = _assumed("0.5", "The build's layer cache takes {} GB in ECR (assumed).")
     data_gb: Decimal = _assumed("1", "Bills and reports in the data bucket take {} GB (assumed).")
     state_gb: Decimal = _assumed(
         "0.1", "Prefect's history takes {} GB (assumed; 100 runs are 4 MB)."

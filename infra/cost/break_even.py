@@ -8,7 +8,7 @@ from decimal import Decimal
 from itertools import pairwise
 
 from deployments.prices import Prices
-from infra.cost.instead import Way, Work, nightshift
+from infra.cost.instead import OURS, Way, Work, nightshift
 from infra.cost.lines import Bill
 from infra.cost.resources import Templates
 
@@ -92,27 +92,18 @@ def _between(
     return high
 
 
-def in_words(axis: Axis, found: Sequence[Stretch]) -> str:
-    """'Nightshift up to 14 min; does not fit from 15 min on'."""
-    names = {True: "Nightshift", False: "it", None: "does not fit"}
-    if len(found) == 1:
-        return {True: "Nightshift, throughout", False: "it, throughout", None: "does not fit"}[
-            found[0].ours
-        ]
-    parts = []
-    for number, stretch in enumerate(found):
-        start, end = _short(stretch.start), _short(stretch.end)
-        if number == 0:
-            parts.append(f"{names[stretch.ours]} below {end}")
-        elif number == len(found) - 1:
-            parts.append(f"{names[stretch.ours]} from {start} on")
-        else:
-            parts.append(f"{names[stretch.ours]} from {start} to {end}")
-    return "; ".join(parts) + f" ({axis.unit})"
+def in_words(axis: Axis, found: Sequence[Stretch], way: str) -> str:
+    """'Nightshift below 21 min, EC2 from there', for 'EC2, started and stopped'."""
+    names = {True: OURS, False: way.partition(",")[0], None: "does not fit"}
+    *others, last = found
+    if not others:
+        return names[last.ours] if last.ours is None else f"{names[last.ours]}, throughout"
+    parts = [f"{names[one.ours]} below {_short(one.end)} {axis.unit}" for one in others]
+    return ", ".join([*parts, f"{names[last.ours]} from there"])
 
 
 def _short(value: Decimal) -> str:
-    return f"{value:.2g}" if value < 10 else f"{value:.0f}"
+    return f"{float(value):.2g}" if value < 10 else f"{value:.0f}"
 
 
 def our_cost(templates: Templates, prices: Prices, of: Callable[[Bill], Decimal]) -> Cost:

@@ -52,15 +52,22 @@ class Way:
     limit: Callable[[Work], str] = lambda _: ""  # why it does not fit, or nothing
 
     def bill(self, work: Work, prices: Prices) -> Bill | None:
-        """None where the work does not fit."""
-        return None if self.limit(work) else Bill(priced(self.price(work), prices))
+        """None where the work does not fit, or a price is not known in the region."""
+        return None if self.why_not(work, prices) else Bill(priced(self.price(work), prices))
+
+    def why_not(self, work: Work, prices: Prices) -> str:
+        """Why it has no bill, in words; '' if it has one."""
+        if limit := self.limit(work):
+            return f"it does not fit: {limit}"
+        known = all(use.price in prices.amounts for use in self.price(work) if use.price)
+        return "" if known else f"a price is not known in {prices.region}"
 
 
 def nightshift(templates: Templates, work: Work, prices: Prices) -> Bill:
     """This installation, for this work: without its releases and the data in S3."""
     cpu, memory = work.size
     job = Job("job", cpu, memory, work.runs, work.minutes)
-    nothing = {name: Decimal(0) for name in ("pushes", "data_gb", "artifacts_gb", "cache_gb")}
+    nothing = {name: Decimal(0) for name in ("pushes", "data_gb", "artifacts_gb")}
     return bill(templates, (job,), prices, Assumptions(**nothing))
 
 
@@ -69,12 +76,13 @@ OURS = "Nightshift"
 
 @dataclass(frozen=True)
 class Instead:
-    """One way to do the work of a job. `bill`: None where it does not fit."""
+    """One way to do the work of a job."""
 
     name: str
     bill: Bill | None
     how: str
     gives_up: str
+    why_not: str = ""  # where it has no bill
 
 
 def beside(templates: Templates, jobs: Sequence[Job], prices: Prices) -> tuple[Job, list[Instead]]:
@@ -83,7 +91,10 @@ def beside(templates: Templates, jobs: Sequence[Job], prices: Prices) -> tuple[J
     work = Work(job.runs / DAYS, job.minutes, job.cpu, job.memory)
     ours = nightshift(templates, work, prices)
     about = "its orchestrator, alarms and images, without releases and stored data"
-    others = [Instead(w.name, w.bill(work, prices), w.how, w.gives_up) for w in ways()]
+    others = [
+        Instead(w.name, w.bill(work, prices), w.how, w.gives_up, w.why_not(work, prices))
+        for w in ways()
+    ]
     return job, [Instead(OURS, ours, about, ""), *others]
 
 
@@ -134,14 +145,14 @@ def ways() -> tuple[Way, ...]:
         Way(
             "Managed Airflow",
             "mw1.micro, one NAT gateway for its private subnets, the same Fargate Spot task",
-            "nothing that it has not; it is paid for day and night",
+            "nothing; it is paid for day and night",
             _mwaa,
         ),
         Way(
             "Prefect that never sleeps",
             "server and worker of 0.5 vCPU and 1 GB each, db.t4g.micro with 20 GB, a load balancer "
             "at a tenth of a capacity unit, four addresses, the same Fargate Spot task",
-            "nothing; pages at any time, and a database with backups",
+            "nothing; it adds pages at any time, and a database with backups",
             _prefect,
         ),
         Way(

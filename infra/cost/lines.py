@@ -65,11 +65,14 @@ class Bill:
 
 def priced(uses: Iterable[Use], prices: Prices) -> tuple[Line, ...]:
     """Each with its price. What an account has always free goes to the first lines that use it."""
-    left = {name: free.amount for name, free in prices.free.items() if free.kind == "always"}
+    always = {name: free for name, free in prices.free.items() if free.kind == "always"}
+    left = {name: free.amount for name, free in always.items()}
     lines = []
     for use in uses:
-        free = min(left.get(use.price, Decimal(0)), use.quantity)
-        if use.price in left:
-            left[use.price] -= free
+        free = Decimal(0)
+        if use.price in always:
+            whose = always[use.price].shared or use.price
+            free = min(left[whose], use.quantity)
+            left[whose] -= free
         lines.append(Line(use, prices[use.price] if use.price else Decimal(0), free))
     return tuple(lines)

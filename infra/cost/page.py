@@ -1,14 +1,14 @@
-"""docs/cost.md's tables, between their markers, and docs/cost.svg."""
+"""The tables of docs/cost.md and of README.md, between their markers, and docs/cost.svg."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
 
-from deployments.prices import Prices
+from deployments.prices import Prices, read
 from flows.problem import Problem
 from infra.cost.assumptions import Assumptions
 from infra.cost.break_even import AXES, in_words, our_cost, stretches, their_cost
@@ -17,9 +17,10 @@ from infra.cost.instead import OURS, Way, Work, nightshift, ways
 from infra.cost.lines import Bill
 from infra.cost.resources import Templates, bill
 from infra.cost.runs import DAYS, Job
-from infra.cost.words import KINDS, dollars, name, number
+from infra.cost.words import KINDS, dollars, name, number, unit
 
-DOCS = Path(__file__).parents[2] / "docs"
+README = Path(__file__).parents[2] / "README.md"
+DOCS = README.parent / "docs"
 PAGE, CHART = DOCS / "cost.md", DOCS / "cost.svg"
 DAILY = (Job("cost-report/daily", 1024, 2048, DAYS, Decimal(10)),)
 
@@ -34,15 +35,24 @@ def _list_price(bill: Bill) -> Decimal:
 
 
 def page(text: str, templates: Templates, prices: Prices) -> str:
-    """The page with its tables made anew; what is written by hand stays."""
-    for part, rows in _tables(templates, prices).items():
+    """docs/cost.md with its tables made anew; what is written by hand stays."""
+    return _filled(text, PAGE, _tables(templates, prices))
+
+
+def readme(text: str, templates: Templates, prices: Prices) -> str:
+    """README.md with its table made anew."""
+    return _filled(text, README, {"a-day": _a_day(templates, prices)})
+
+
+def _filled(text: str, file: Path, tables: Mapping[str, Iterable[str]]) -> str:
+    for part, rows in tables.items():
         begin, end = f"<!-- {part}: make cost-page -->\n", f"<!-- /{part} -->"
         pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
         if not pattern.search(text):
             raise Problem(
                 "the page has no place for a table",
-                where={"file": PAGE.name},
-                value=name,
+                where={"file": file.name},
+                value=part,
                 fix=f"write {begin.strip()} and {end} where it belongs",
             )
         made = "\n".join(rows)
@@ -93,7 +103,7 @@ def _bill(whole: Bill) -> Iterator[str]:
         for line in part.lines:
             use = line.use
             yield (
-                f"| {name(use)} | {use.what} | {number(use.quantity)} {use.unit} | "
+                f"| {name(use)} | {use.what} | {number(use.quantity)} {unit(use)} | "
                 f"{dollars(line.monthly)} | {dollars(line.monthly_with_free_tier)} |"
             )
     yield f"| **All of it** | | | **{dollars(whole.total)}** | **{_free(whole)}** |"
@@ -126,6 +136,25 @@ def _instead(templates: Templates, prices: Prices) -> Iterator[str]:
         )
 
 
+# What README.md says of each in a line, which has room for no more.
+_IN_SHORT = {
+    OURS: "asleep, but for the run",
+    "Prefect that never sleeps": "the same Prefect, always on, with a database and a load balancer",
+    "Prefect Cloud": "Starter, the first plan that can start tasks in your account",
+    "AWS Batch": "no Prefect: the task and its schedule alone",
+}
+
+
+def _a_day(templates: Templates, prices: Prices) -> Iterator[str]:
+    yield "| | a month | |"
+    yield "|---|---|---|"
+    bills = {way.name: way.bill(Work(), prices) for way in ways()}
+    bills[OURS] = nightshift(templates, Work(), prices)
+    for which, what in _IN_SHORT.items():
+        found = bills[which]
+        yield f"| {which} | {dollars(found.total) if found else 'does not fit'} | {what} |"
+
+
 def _row(name: str, bills: Sequence[Bill | None], how: str, gives_up: str) -> str:
     daily, hourly = bills
     cells = [
@@ -146,13 +175,16 @@ def _break_even(templates: Templates, prices: Prices) -> Iterator[str]:
 def _words(way: Way, templates: Templates, prices: Prices) -> Iterator[str]:
     ours, theirs = our_cost(templates, prices, _list_price), their_cost(way, prices, _list_price)
     for axis in AXES:
-        yield in_words(axis, stretches(axis, Work(), ours, theirs))
+        yield in_words(axis, stretches(axis, Work(), ours, theirs), way.name)
 
 
 def _prices(whole: Bill, prices: Prices) -> Iterator[str]:
-    yield "| price | USD | always free a month |"
-    yield "|---|---|---|"
+    yield "| price | USD | always free a month | as of |"
+    yield "|---|---|---|---|"
+    content = read()
+    known = {**content["everywhere"], **content["regions"][prices.region]}
     for price in sorted({line.use.price for line in whole.lines if line.use.price}):
         free = prices.free.get(price)
         always = f"{free.amount:,f}" if free and free.kind == "always" else ""
-        yield f"| `{price}` | {prices[price]:f} | {always} |"
+        as_of = content["sources"][known[price]["source"]]["as_of"]
+        yield f"| `{price}` | {prices[price]:f} | {always} | {as_of} |"

@@ -5,6 +5,7 @@ A type without one is a Problem, so that nothing new in the templates goes unpri
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -250,8 +251,11 @@ def _bucket(resource: Resource, month: Month) -> Iterator[Use]:
 
 def _repository(resource: Resource, month: Month) -> Iterator[Use]:
     assumed = month.assumed
-    size = assumed.images * assumed.image_gb + 20 * assumed.release_gb + assumed.cache_gb
-    yield Use(resource.id, ECR, "images and cache", "fixed", "GB-month", size, "ecr-gb-month")
+    policy = json.loads(resource.properties["LifecyclePolicy"]["LifecyclePolicyText"])
+    kept = max(rule["selection"]["countNumber"] for rule in policy["rules"])
+    images = min(assumed.images, Decimal(kept))
+    size = images * assumed.image_gb + (kept - images) * assumed.release_gb
+    yield Use(resource.id, ECR, "images", "fixed", "GB-month", size, "ecr-gb-month")
 
 
 def _log_group(resource: Resource, month: Month) -> Iterator[Use]:

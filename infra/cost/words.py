@@ -27,10 +27,15 @@ def dollars(amount: Decimal) -> str:
 
 
 def number(amount: Decimal) -> str:
-    text = (
-        f"{amount:,.0f}" if amount >= 1000 else f"{amount:.3g}" if amount < 10 else f"{amount:.1f}"
-    )
+    if amount >= 10:
+        return f"{amount:,.0f}" if amount >= 1000 else f"{amount:.1f}".removesuffix(".0")
+    text = f"{amount:.3g}"
     return text if "e" not in text else f"{amount:.4f}"
+
+
+def unit(use: Use) -> str:
+    """As it is said after the number: 1 alarm, 1,521 requests, 2 GB."""
+    return use.unit if use.unit == "GB" or number(use.quantity) == "1" else f"{use.unit}s"
 
 
 def table(bill: Bill) -> str:
@@ -51,7 +56,7 @@ def name(use: Use) -> str:
 def _row(line: Line) -> Sequence[str]:
     use = line.use
     return (
-        f"  {name(use)}", use.what, number(use.quantity), use.unit,
+        f"  {name(use)}", use.what, number(use.quantity), unit(use),
         dollars(line.monthly), dollars(line.monthly_with_free_tier),
     )  # fmt: skip
 
@@ -88,7 +93,7 @@ def table_beside(found: Sequence[Instead]) -> str:
 
 def _beside(one: Instead) -> tuple[str, str, str, str]:
     if one.bill is None:
-        return (f"  {one.name}", "does not fit", "", one.gives_up)
+        return (f"  {one.name}", "–", "", one.why_not)
     bill = one.bill
     return (
         f"  {one.name}", dollars(bill.total), dollars(bill.total_with_free_tier), one.gives_up
@@ -104,6 +109,7 @@ def beside_as_data(job: Job, found: Sequence[Instead]) -> dict[str, Any]:
                 "monthly_total_usd": f"{one.bill.total:f}" if one.bill else None,
                 "what_is_priced": one.how,
                 "one_gives_up": one.gives_up,
+                **({} if one.bill else {"why_not": one.why_not}),
             }
             for one in found
         ],

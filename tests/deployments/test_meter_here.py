@@ -17,6 +17,8 @@ from prefect.client.schemas.filters import (
     LogFilterFlowRunId,
 )
 
+from deployments.meter.__main__ import main
+
 REPOSITORY = Path(__file__).parents[2]
 
 FLOW = '''
@@ -173,3 +175,29 @@ def test_a_server_that_goes_away(project: Path, prefect: SyncPrefectClient) -> N
         out, err = process.communicate(timeout=120)
     assert (process.returncode, out) == (3, "its own words\n")
     assert "warning: what this would cost could not be told: OSError: it is gone" in err
+
+
+def test_a_module_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["-m", "flows.nowhere"]) == 1
+    assert capsys.readouterr().err == "there is no module flows.nowhere\n"
+
+
+def test_nobody_else_is_told(tmp_path: Path) -> None:
+    """Prefect sends usage to its makers unless it is told not to; what the shell says holds."""
+    names = ("DO_NOT_TRACK", "PREFECT_SERVER_ANALYTICS_ENABLED")
+    (tmp_path / "told.py").write_text(f"import os\nprint(*map(os.environ.get, {names}))\n")
+
+    def told(**more: str) -> str:
+        kept = {name: value for name, value in os.environ.items() if name not in names}
+        done = subprocess.run(
+            [sys.executable, "-m", "deployments.meter", "-m", "told"],
+            cwd=tmp_path,
+            env={**kept, "PYTHONPATH": str(REPOSITORY), **more},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout
+
+    assert told() == "1 false\n"
+    assert told(DO_NOT_TRACK="0") == "0 false\n"

@@ -20,7 +20,7 @@ from infra.cost.measured import minutes
 from infra.cost.page import DAILY
 from infra.cost.resources import FREE, RULES, bill
 from infra.cost.runs import DAYS, Job, jobs
-from infra.cost.words import as_data, dollars, table
+from infra.cost.words import as_data, dollars, number, table, unit
 from tests.infra.conftest import Synthesise, Templates
 from tests.infra.test_all_settings import EXTERNAL, every_combination
 
@@ -186,6 +186,13 @@ def test_what_is_free_is_free_once() -> None:
     assert put.free == 0  # a first year's is not counted
 
 
+def test_what_is_free_of_logs_is_free_once() -> None:
+    """Taken in or kept: https://aws.amazon.com/cloudwatch/pricing/ has one allowance for both."""
+    taken = Use("a", "s", "w", "per run", "GB", Decimal(4), "logs-gb")
+    kept = Use("a", "s", "w", "per run", "GB-month", Decimal(4), "logs-gb-month")
+    assert [line.free for line in priced([taken, kept], KNOWN)] == [4, 1]
+
+
 # --- how often -----------------------------------------------------------------------------------
 
 
@@ -263,6 +270,23 @@ def test_the_table_ends_with_the_total(templates: Templates) -> None:
         dollars(found.total),
         dollars(found.total_with_free_tier),
     ]
+
+
+@pytest.mark.parametrize(
+    ("amount", "of", "text"),
+    [
+        ("1", "alarm", "1 alarm"),
+        ("2", "alarm", "2 alarms"),
+        ("0.1", "GB-month", "0.1 GB-months"),
+        ("0.02", "GB", "0.02 GB"),
+        ("100", "minute", "100 minutes"),
+        ("161.7", "request", "161.7 requests"),
+        ("1521", "request", "1,521 requests"),
+    ],
+)
+def test_a_quantity_is_said_as_people_say_it(amount: str, of: str, text: str) -> None:
+    use = Use("a", "s", "w", "fixed", of, Decimal(amount), "")
+    assert f"{number(use.quantity)} {unit(use)}" == text
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from decimal import Decimal
 from itertools import pairwise
 
@@ -13,11 +14,16 @@ from hypothesis import strategies as st
 from deployments.prices import prices
 from flows.problem import Problem
 from infra.cost import page
+from infra.cost.assumptions import Assumptions
 from infra.cost.break_even import AXES, Stretch, in_words, stretches
 from infra.cost.chart import places
-from infra.cost.instead import Way, Work, nightshift, t4g, ways
-from infra.cost.page import CHART, PAGE
-from tests.infra.conftest import Templates
+from infra.cost.instead import Way, Work, beside, nightshift, t4g, ways
+from infra.cost.lines import Bill
+from infra.cost.page import CHART, DAILY, PAGE, README
+from infra.cost.resources import ECS, VPC, bill
+from infra.cost.runs import Job
+from infra.cost.words import dollars, number, table_beside
+from tests.infra.conftest import Synthesise, Templates
 
 KNOWN = prices("us-east-1")
 WAYS = {way.name: way for way in ways()}
@@ -66,6 +72,23 @@ def test_each_says_what_is_priced_and_what_one_gives_up(way: Way) -> None:
 def test_lambda_says_when_it_does_not_fit(work: Work, why: str) -> None:
     assert WAYS["Lambda"].limit(work) == why
     assert (WAYS["Lambda"].bill(work, KNOWN) is None) == bool(why)
+
+
+def test_one_whose_price_nobody_knows_there_leaves_the_others_as_they_are(
+    templates: Templates,
+) -> None:
+    """AWS's price list has not all of them, so that `make prices` brings a region without."""
+    amounts = {k: v for k, v in KNOWN.amounts.items() if k != "mwaa-serverless-task-hour"}
+    there = replace(KNOWN, region="eu-central-1", amounts=amounts)
+    work = (Job("a/b", 1024, 2048, Decimal(30), Decimal(20)),)
+    _, found = beside(templates, work, there)
+    without = {one.name: one.why_not for one in found if one.bill is None}
+    assert without == {
+        "Lambda": "it does not fit: longer than 15 minutes",
+        "Managed Airflow, serverless": "a price is not known in eu-central-1",
+    }
+    said = table_beside(found)
+    assert all(why in said for why in without.values())
 
 
 def test_lambdas_free_tier_covers_a_small_daily_job() -> None:
@@ -130,17 +153,18 @@ def test_the_stretches_cover_the_axis_without_a_gap(templates: Templates) -> Non
     [
         ([True], "Nightshift, throughout"),
         ([None], "does not fit"),
-        ([False, True], "it below 20; Nightshift from 20 on (min)"),
+        ([False], "EC2, throughout"),
+        ([False, True], "EC2 below 20 min, Nightshift from there"),
         (
             [True, False, None],
-            "Nightshift below 20; it from 20 to 40; does not fit from 40 on (min)",
+            "Nightshift below 20 min, EC2 below 40 min, does not fit from there",
         ),
     ],
 )
 def test_it_is_said_in_a_line(ours: list[bool | None], text: str) -> None:
     bounds = [Decimal(20 * n) for n in range(len(ours) + 1)]
     found = [Stretch(a, b, who) for (a, b), who in zip(pairwise(bounds), ours, strict=True)]
-    assert in_words(AXES[0], found) == text
+    assert in_words(AXES[0], found, "EC2, started and stopped") == text
 
 
 # --- the picture ---------------------------------------------------------------------------------
@@ -166,6 +190,24 @@ def test_the_picture_names_every_way(templates: Templates) -> None:
 def test_the_page_and_its_picture_are_up_to_date(templates: Templates) -> None:
     assert PAGE.read_text() == page.page(PAGE.read_text(), templates, KNOWN), "make cost-page"
     assert CHART.read_text() == page.picture(templates, KNOWN), "make cost-page"
+
+
+def test_the_readme_is_up_to_date(templates: Templates, synthesise: Synthesise) -> None:
+    text = README.read_text()
+    assert text == page.readme(text, templates, KNOWN), "make cost-page"
+    found = bill(templates, DAILY, KNOWN, Assumptions())
+    running, releases = found.of("fixed", "per run"), found.of("per push")
+    said = " ".join(text.split())
+    assert f"comes to {dollars(running.total)} a month" in said
+    assert f"{Assumptions().pushes:f} releases to {dollars(releases.total)} more" in said
+    assert f"all of it to {dollars(found.total_with_free_tier)}" in said
+    for mode in ("always", "asleep"):
+        found = bill(synthesise({"orchestrator": mode}), DAILY, KNOWN, Assumptions())
+        lines = [line for line in found.lines if line.use.resource == "orchestrator"]
+        (hours,) = {line.use.quantity for line in lines if line.use.unit == "hour"}
+        (requests,) = (line.monthly for line in lines if line.use.price == "s3-put")
+        task = Bill(tuple(line for line in lines if line.use.service in (ECS, VPC))).total
+        assert f"| {number(hours)} hours | {dollars(task)} | {dollars(requests)} |" in said, mode
 
 
 def test_what_is_written_by_hand_stays(templates: Templates) -> None:
