@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -35,11 +36,9 @@ class Watch:
 
     def _look_on(self) -> None:
         while not self._over.wait(EVERY):
-            try:
-                stats = Asking(EVERY)("GET", self._url)
-            except (OSError, ValueError):
-                continue  # the next time: the difference has all that was missed
-            self.see(stats)
+            # Not seen this time, whatever it was: the next difference has all that was missed.
+            with suppress(Exception):
+                self.see(Asking(EVERY)("GET", self._url))
 
     def see(self, stats: Mapping[str, Any]) -> None:
         """By the stats' own times: it may be told of the same second twice."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,16 @@ SUBJECT = 99  # characters: https://docs.aws.amazon.com/sns/latest/api/API_Publi
 _PAUSE = timedelta(seconds=30)  # between tries while it works; doubled each time
 _LONGEST = timedelta(minutes=10)
 _LINES, _LONG = 4, 600  # of what a state says
+_PART = 4000  # characters of a part of a letter: four of them are far from SNS's 256 KiB
+# It does not take this message, whenever it is asked: InvalidParameterValueException has the second
+# code. https://docs.aws.amazon.com/sns/latest/api/API_Publish.html#API_Publish_Errors
+REFUSALS = {
+    "InvalidParameter",
+    "InvalidParameterValue",
+    "ParameterValueInvalid",
+    "ValidationException",
+}
+_COLOURS = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")  # of a terminal: ECMA-48's control sequences
 
 
 @dataclass(frozen=True)
@@ -87,7 +97,7 @@ def text(place: Place, run: Failed) -> str:
     where.append(logs)
     why, fix = _said(run.message), f"{logs} shows what it has written"
     if run.why:
-        why, fix = f"{run.why.summary}\n{run.why.detail}", run.why.fix
+        why, fix = masked(f"{run.why.summary}\n{run.why.detail}"), run.why.fix
     again_ = f"make trigger DEPLOYMENT={run.deployment} runs it again"
     return letter(
         what=f"{what} UTC, after {run.seconds:.0f} s",
@@ -103,17 +113,52 @@ def letter(**parts: str) -> str:
 
 
 def _indented(content: str) -> str:
-    return "\n".join(f"  {line}" for line in content.splitlines() if line.strip())
+    plain = printable(content)
+    kept = plain if len(plain) <= _PART else f"{plain[:_PART]}…"
+    return "\n".join(f"  {line}" for line in kept.split("\n") if line.strip())
+
+
+def printable(text: str) -> str:
+    """What a flow has written, for a terminal perhaps, as a mail can have it."""
+    lines = _COLOURS.sub("", text).splitlines()
+    return "\n".join("".join(map(_printable, line)) for line in lines)
+
+
+def _printable(one: str) -> str:
+    if one.isspace():
+        return " "
+    return one if one.isprintable() else ""
 
 
 def _said(message: str) -> str:
     """The first lines of what a state says, without the values that a run was given: pydantic
-    names them in its errors, and an address may have a password in it.
+    names them in its errors.
     """
-    lines = [line for line in message.splitlines() if line.strip()][:_LINES]
+    lines = [line for line in printable(message).split("\n") if line.strip()][:_LINES]
     kept = re.sub(r"input_value=.*?, input_type", "input_value=…, input_type", "\n".join(lines))
-    kept = re.sub(r"//[^/@\s]*@", "//…@", kept)
+    kept = masked(kept)
     return kept if len(kept) <= _LONG else f"{kept[:_LONG]}…"
+
+
+def masked(text: str) -> str:
+    """Addresses without what may be secret in them: a name and password before the host, and all
+    that is asked for, since a signature or a token is there. Host and path stay.
+    """
+    text = re.sub(r"//([^/\s]*)@", _named, text)
+    text = re.sub(r"\S+", _asked, text)
+    # Also where the host is not named, as urllib3 does, and behind a #.
+    return re.sub(r"([?#])[^?#=\s]+=\S*", r"\1…", text)
+
+
+def _named(who: re.Match[str]) -> str:
+    """A password with a question mark, or another address in the question: nothing stays."""
+    return "//…?" if "?" in who[1] or "#" in who[1] else "//…@"
+
+
+def _asked(word: re.Match[str]) -> str:
+    address = word[0].find("//")
+    question = word[0].find("?", address) if address >= 0 else -1
+    return f"{word[0][:question]}?…" if question >= 0 else word[0]
 
 
 # --- look, and tell ------------------------------------------------------------------------------
@@ -205,11 +250,16 @@ class Alerts:
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
-            self._sns.publish(
-                TopicArn=self._place.topic,
-                Subject=subject(self._place, run),
-                Message=text(self._place, run),
-            )
+            try:
+                self._publish(run)
+            except ClientError as error:
+                code = error.response["Error"].get("Code", "")
+                if code not in REFUSALS:
+                    raise
+                # It would refuse it each time, and what comes behind would never be told.
+                self._say(f"SNS refuses what {run.run} of {run.deployment} says: {error}")
+                without = f"SNS did not take what it says ({code}); its log has it"
+                self._publish(replace(run, message=without, why=None))
         except (BotoCoreError, ClientError) as error:
             pause = min(_LONGEST, _PAUSE * 2 ** min(self._failures, 10))
             self._failures, self._not_before = self._failures + 1, now + pause
@@ -219,6 +269,13 @@ class Alerts:
         self._failures, self.trouble = 0, ""
         self._say(f"told: {run.run} of {run.deployment} {run.state}")
         return True
+
+    def _publish(self, run: Failed) -> None:
+        self._sns.publish(
+            TopicArn=self._place.topic,
+            Subject=subject(self._place, run),
+            Message=text(self._place, run),
+        )
 
 
 def ended_badly(client: SyncPrefectClient, since: datetime) -> Sequence[FlowRun]:

@@ -39,6 +39,7 @@ from deployments.orchestrator.journal import (
     lives,
 )
 from deployments.orchestrator.life import (
+    LEFT,
     Do,
     End,
     History,
@@ -69,6 +70,7 @@ SLOWEST = 30.0  # seconds between tries of what fails
 _NEWER = timedelta(seconds=30)  # between looks at what is live
 _UNVERIFIED = 5  # looks at a replica that is not complete, before another is begun
 _UNWATCHED = timedelta(minutes=10)  # after it was given up, before the watchdog is tried again
+_ASKED = timedelta(seconds=15)  # between looks for requests while runs go on: S3 bills each of them
 _STRAIGHT = timedelta(minutes=10)  # between looks at what ECS has, for ends that nobody heard of
 
 Say = Callable[[str], None]
@@ -111,7 +113,8 @@ class Executor:
         self._why: dict[str, Diagnosis] = {}  # what ECS said of them
         self._unwatched = 0  # times in a row that the watchdog could not be set
         self._gave_up = datetime.min.replace(tzinfo=UTC)
-        self._looked_for_newer = self._straightened = datetime.min.replace(tzinfo=UTC)
+        self._looked_for_newer = self._looked_for_requests = datetime.min.replace(tzinfo=UTC)
+        self._straightened = datetime.min.replace(tzinfo=UTC)
         self._failures = self._unverified = 0
         self._because = ""
         self._trouble = self._watchdog_trouble = ""
@@ -230,7 +233,11 @@ class Executor:
             self._say(f"Prefect does not say what there is to do: {error}")
             self._seen = replace(self._seen, work=None)
             return
-        self._waiting = self._requests.waiting()
+        # On its way to sleep it looks each time: nothing may be missed then.
+        idle = self._seen.worker is Program.ABSENT
+        if idle or self._seen.now - self._looked_for_requests >= _ASKED:
+            self._looked_for_requests = self._seen.now
+            self._waiting = self._requests.waiting()
         work = Work(
             looked.busy,
             looked.next,
@@ -242,11 +249,24 @@ class Executor:
         self._seen = replace(self._seen, work=work, newer=self._newer())
         if self._watchdog_trouble and self._seen.now - self._gave_up > _UNWATCHED:
             self._seen = replace(self._seen, watchdog=None)
+        if self._seen.watchdog is None and self._seen.grace is not None:
+            self._look_at_watchdog()
         self._note(
             because=awake_because(self._seen),
             next=looked.coming,
             last=looked.last,
         )
+
+    def _look_at_watchdog(self) -> None:
+        """Where the last life has left it: it may be telling this moment, or has told just now."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            at = watchdog.read(self._scheduler, *self._where.watchdog)
+        except (BotoCoreError, ClientError):
+            return  # nor can it be set then, and that is said
+        if at and self._seen.now < at + LEFT:
+            self._seen = replace(self._seen, watchdog=SetWatchdog(at))
 
     def _look_while_leaving(self) -> None:
         """Prefect is asked for as long as there is one, and then its database."""
@@ -387,8 +407,9 @@ class Executor:
         else:
             self._watchdog_trouble = ""
             if to.at:
-                due = f"{to.run} of {to.deployment} has not begun by {to.at:%Y-%m-%d %H:%M:%S} UTC"
-                self._say(f"people are told if {due}")
+                names = watchdog.listed([f"{one.run} of {one.deployment}" for one in to.runs])
+                begun = "has not begun" if len(to.runs) == 1 else "have not begun"
+                self._say(f"people are told if {names} {begun} by {to.at:%Y-%m-%d %H:%M:%S} UTC")
         self._unwatched = 0
         self._seen = replace(self._seen, watchdog=to)
         self._note_trouble()
@@ -500,8 +521,8 @@ class Executor:
                 if str(run.id) not in self._settled
             ]
             self._unsettled_runs(client, crashed, look_at_tasks)
-            self._requests.attend(client, self._again, self._settled, self._waiting)
-            self._waiting = ()
+            waiting, self._waiting = self._waiting, ()  # if it fails half-way, they are looked for
+            self._requests.attend(client, self._again, self._settled, waiting)
             self._alerts.attend(
                 client,
                 self._seen.now,

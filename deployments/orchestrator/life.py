@@ -21,6 +21,10 @@ AT_MOST = timedelta(days=7)
 # EventBridge fires within the minute: what stands is left there until it must have.
 # https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html
 WITHIN = timedelta(seconds=90)
+SOON = timedelta(seconds=30)  # so that a time is still to come when EventBridge has it
+# In which one life follows on another, and has to tell of what came between. After longer people
+# know from the last letter that something is wrong, and what is late begins all at once.
+LEFT = timedelta(minutes=10)
 SLACK = timedelta(seconds=5)  # in which the service is set to 0 before its wake-up comes
 
 
@@ -67,12 +71,10 @@ class Work:
 
 @dataclass(frozen=True)
 class SetWatchdog:
-    """When people are told that a run has not begun, and which."""
+    """When people are told of runs that have not begun, and of which, in one letter."""
 
     at: datetime | None = None  # None: there is none to watch for
-    due: datetime | None = None
-    deployment: str = ""
-    run: str = ""
+    runs: tuple[Unbegun, ...] = ()  # () with a time: the last life has left it, and knew which
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ class Seen:
     attended: bool = False  # to all that has ended so far: it runs again, or people were told
     asked_again: bool = False  # all that is due next was made, and no worker has run since
     wake_up: datetime | None = None  # when the schedule wakes us, as far as it was read
-    watchdog: SetWatchdog | None = None  # as this life has set it; None before it has
+    watchdog: SetWatchdog | None = None  # as this life has set it, or the last has left it
     verified: bool = False  # the replica was restored and is equal; nothing has written since
     newer: bool = False  # another image is live: the next orchestrator is to be of that one
 
@@ -297,23 +299,58 @@ def wanted_wake_up(seen: Seen) -> datetime:
 
 
 def wanted_watchdog(seen: Seen) -> SetWatchdog | None:
-    """For the next run to be overdue; None where there is no such schedule. Of one that is overdue
-    already people were told: nobody has moved the watchdog that stood there.
+    """For the next runs to be overdue; None where there is no such schedule.
+
+    It is one schedule, and once its time has come it is left alone until it must have told. So runs
+    that are overdue within that time of each other share a letter, at the time of the last of them:
+    people are told of each once, and of none too early.
     """
     if seen.grace is None:
         return None
     runs = (seen.work or Work()).unbegun if seen.grace else ()
     overdue = {run: _whole(run.due + seen.grace) for run in runs}
-    stands = seen.watchdog.at if seen.watchdog else None
-    coming = [
-        (at, run)
-        for run, at in overdue.items()
-        if at > seen.now or (at == stands and at > seen.now - WITHIN)
-    ]
+    stands, since = seen.watchdog, seen.now  # of what was overdue before, people were told
+    if stands and stands.at:
+        first, last = _overdue(stands.at, stands.runs, seen.grace)
+        named = stands.runs or [run for run, at in overdue.items() if first <= at <= last]
+        if seen.now < stands.at:
+            since = min(since, first - timedelta(seconds=1))
+        elif seen.now < stands.at + WITHIN and any(run in overdue for run in named):
+            return stands  # it may be telling now: to move it on would be to call it off
+        else:
+            since = last
+    coming = sorted(
+        (run for run in runs if overdue[run] > since),
+        key=lambda run: (overdue[run], run.deployment, run.run),
+    )
     if not coming:
         return SetWatchdog()
-    at, run = min(coming, key=lambda one: (one[0], one[1].deployment, one[1].run))
-    return SetWatchdog(at, run.due, run.deployment, run.run)
+    shared = overdue[coming[0]] + WITHIN
+
+    def by(at: datetime) -> SetWatchdog:
+        """Then, or as soon after that as its last run is overdue; of all that are so by then."""
+        named = tuple(run for run in coming if overdue[run] <= max(shared, at))
+        return SetWatchdog(max(at, overdue[named[-1]]), named)
+
+    if stands and stands.at and seen.now < stands.at:
+        if stands == by(stands.at):
+            return stands  # it may have been set late, and is not put off at each look
+        if seen.now > shared and any(run in overdue for run in stands.runs):
+            return stands  # nor for each that begins
+    return by(_whole(seen.now + SOON))
+
+
+def _overdue(
+    stands: datetime, runs: tuple[Unbegun, ...], grace: timedelta
+) -> tuple[datetime, datetime]:
+    """Of the runs that it tells of then, when the first and when the last are overdue. If the last
+    life has left it, the times between which they are: what came before it was moved on at least
+    `WITHIN` after its own time, and to one that is `SOON` or later.
+    """
+    times = [_whole(run.due + grace) for run in runs]
+    if not times:
+        return stands - WITHIN - SOON + timedelta(seconds=1), stands
+    return min(times), max(times)
 
 
 def _whole(time: datetime) -> datetime:

@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from deployments.meter import watch as watched
 from deployments.meter.ask import Asking, of_prefect
 from deployments.meter.task import metered
 from deployments.meter.usage import Measured
@@ -264,10 +265,10 @@ def test_a_log_that_is_slow_gets_all_of_it(far: Far) -> None:
 def test_a_signal_is_the_commands(far: Far, number: signal.Signals) -> None:
     """It may take its time, and ends as it likes: ECS's 120 seconds are all its own."""
     code = (
-        "import signal, sys, time\n"
-        f"signal.signal({int(number)}, lambda *_: (print('told', flush=True), time.sleep(1), "
+        "import os, signal, sys, time\n"  # a print in a handler may come into another's middle
+        f"signal.signal({int(number)}, lambda *_: (os.write(1, b'told\\n'), time.sleep(1), "
         "sys.exit(5)))\n"
-        "print('ready', flush=True)\n"
+        "os.write(1, b'ready\\n')\n"
         "time.sleep(60)"
     )
     with subprocess.Popen(
@@ -425,6 +426,57 @@ def test_seconds_are_those_of_the_stats() -> None:
     watch.end(2.5, began + timedelta(seconds=7))
     assert watch.load() == ((0.0, 3.0), (0.5, 3.0), (1.0, 1.0))
     assert watch.peak == 300
+
+
+def surprising(part: str, value: object) -> dict[str, Any]:
+    one = stats("2026-11-27T06:00:01Z", 1.0, 100)["x"]
+    return {"x": one | {part: value}}
+
+
+@pytest.mark.parametrize(
+    "surprise",
+    [
+        *(None, [], "no", 5, {"x": 5}, {"x": [1]}),
+        surprising("memory_stats", {"usage": 1, "stats": {"inactive_file": None}}),
+        surprising("memory_stats", 7),
+        surprising("cpu_stats", {"cpu_usage": {"total_usage": "much"}}),
+        surprising("read", "yesterday"),
+        surprising("read", "2026-11-27T06:00:01"),  # of no time zone
+    ],
+    ids=repr,
+)
+def test_stats_of_another_shape_are_not_seen(
+    surprise: object, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """And those that come after them are."""
+    began = datetime(2026, 11, 27, 6, tzinfo=UTC)
+    last = threading.Event()
+    answers = [surprise, surprise, stats("2026-11-27T06:00:02Z", 2.0, 300)]
+
+    def answer(method: str, url: str) -> Any:
+        if len(answers) == 1:
+            last.set()
+        return answers.pop(0) if len(answers) > 1 else answers[0]
+
+    monkeypatch.setattr(watched, "EVERY", 0.01)
+    monkeypatch.setattr(watched, "Asking", lambda _: answer)
+    watch = Watch("http://127.0.0.1:1/task/stats", began)
+    assert last.wait(30), "it does not look any more"
+    watch.end(2.0, began + timedelta(seconds=2))
+    assert (watch.load(), watch.peak) == (((1.0, 2.0),), 300)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_run_whose_stats_are_of_another_shape() -> None:
+    class Other(Far):
+        def answer(self, method: str, path: str, body: Any) -> Any:
+            return [] if path == "/v4/x/task/stats" else super().answer(method, path, body)
+
+    with serving(Other()) as far:
+        done = run(WORKS, **far.environment())
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[1].startswith(b"cost: $0.000")
+    assert done.stderr == b""
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 from moto.events.models import events_backends
 
 from deployments.orchestrator import watchdog
-from deployments.orchestrator.life import SetWatchdog
+from deployments.orchestrator.life import SetWatchdog, Unbegun
 from infra.local.alarms import Alarms
 from infra.local.aws import ACCOUNT, LocalAws, local_aws
 from infra.local.rules import local_rules
@@ -64,7 +64,7 @@ def only(inbox: Inbox) -> Message:
 # --- a run never happened ------------------------------------------------------------------------
 
 DUE = datetime(2026, 12, 1, 6, tzinfo=UTC)
-SET = SetWatchdog(DUE + 30 * MINUTE, DUE, "cost-report/daily", "amber-fox")
+SET = SetWatchdog(DUE + 30 * MINUTE, (Unbegun("cost-report/daily", "amber-fox", DUE),))
 
 
 def set_watchdog(aws: LocalAws, to: SetWatchdog) -> None:
@@ -220,7 +220,7 @@ def test_a_source_that_failed_says_what_is_known(aws: LocalAws, inbox: Inbox) ->
     action("Source", "FAILED")
     happens("Pipeline", state="FAILED")
     said = only(inbox).text
-    assert "in Source; the image that was live still is" in said
+    assert "in Source; make releases shows which image is live" in said
     assert "<" not in said
 
 

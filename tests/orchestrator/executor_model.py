@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from deployments.orchestrator.life import (
+    LEFT,
     LOOK,
     WAIT,
     Do,
@@ -69,7 +70,8 @@ class Executor(Process):
         self._stopping: tuple[int, ...] = ()
         self._unsettled: tuple[int, ...] = ()
         self._worker_ended = False
-        self._looked_for_newer = world.now - timedelta(days=1)
+        self._looked_for_newer = self._looked_for_requests = world.now - timedelta(days=1)
+        self._waiting = False
         self.seen = Seen(world.now, world.mode, LEAD, GRACE)
         self.acts = self.live()
 
@@ -149,8 +151,19 @@ class Executor(Process):
             self.seen = replace(self.seen, work=None)
             return
         self._s3()
-        work = replace(self._asked(), requests=bool(self._world.requests))
+        if not self.worker or self.seen.now - self._looked_for_requests >= seconds(15):
+            self._looked_for_requests = self.seen.now
+            self._waiting = bool(self._world.requests)
+        work = replace(self._asked(), requests=self._waiting)
         self.seen = replace(self.seen, work=work, newer=self._newer())
+        if self.seen.watchdog is None:
+            self._look_at_watchdog()
+
+    def _look_at_watchdog(self) -> None:
+        """Whom it names is not read."""
+        left = self._world.watchdog
+        if left and left.at and self.seen.now < left.at + LEFT:
+            self.seen = replace(self.seen, watchdog=SetWatchdog(left.at))
 
     def _asked(self) -> Work:
         runs = self.database.runs
@@ -195,7 +208,7 @@ class Executor(Process):
                 yield seconds(0.3)
                 self._change()
             case SetWatchdog():
-                self._world.watchdog = step
+                self._world.set_watchdog(step)
                 self.seen = replace(self.seen, watchdog=step)
                 yield seconds(0.3)
             case Do():
@@ -372,6 +385,7 @@ class Executor(Process):
                 world.commit(self, {world.number(): made})
             world.commit(self, {number: replace(run, settled=True)})
         self._unsettled = tuple(unsettled)
+        self._waiting = False
         self._s3()
         for request in tuple(world.requests):
             if request not in self.database.runs:  # the idempotency key is the request's

@@ -92,6 +92,60 @@ def test_it_says_no_values(message: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        (
+            "404 for https://h.example/a/b?X-Amz-Signature=SECRET&token=SECRET",
+            "404 for https://h.example/a/b?…",
+        ),
+        ("for url 'https://h.example?SECRET' (seen)", "for url 'https://h.example?… (seen)"),
+        ("https://h.example/a#access_token=SECRET", "https://h.example/a#…"),
+        ("HTTPPool(host='h'): with url: /a?key=SECRET (Caused", "with url: /a?… (Caused"),
+        ("https://me:SECRET@h.example/a?b=SECRET", "https://…@h.example/a?…"),
+        ("postgres://me:SECRET@SECRET@h.example/a", "postgres://…@h.example/a"),
+        ("postgres://me:SEC?RET@h.example/a", "postgres://…"),
+        ("https://h.example?to=SECRET@b&c=SECRET", "https://…"),
+        ("https://h.example/,https://me:SECRET@h.example/b", "https://h.example/,https://…@h.ex"),
+        ("see https://errors.pydantic.dev/2/v/x#part", "https://errors.pydantic.dev/2/v/x#part"),
+        ("which? a=1, s3://bucket/key", "which? a=1, s3://bucket/key"),
+    ],
+)
+def test_what_is_asked_of_an_address_is_not_said(message: str, said: str) -> None:
+    letter = alerts.text(PLACE, replace(FAILED, message=message))
+    assert said in letter
+    assert "SEC" not in letter
+    why = replace(MEMORY, detail=f"it says: {message}")  # ECS names addresses, too
+    assert said in alerts.text(PLACE, replace(FAILED, why=why))
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [
+        *("\x1b[1;31m", "\x00", "\x07", "\x7f", "\x85", "\ud800", "\ufeff", "\r", "\x1b[0K"),
+        *("\u2028", "\ue000"),
+    ],
+)
+def test_only_what_can_be_read_is_said(noise: str) -> None:
+    message = f"{noise}first{noise}\nsec\tond é 猫 {noise}last"
+    letter = alerts.text(PLACE, replace(FAILED, message=message))
+    assert "  first\n" in letter
+    assert "sec ond é 猫" in letter
+    assert "last" in letter
+    assert letter.replace("\n", "").isprintable()
+    assert "[" not in letter
+    letter.encode()
+
+
+def test_a_letter_is_one_that_sns_takes() -> None:
+    why = replace(MEMORY, detail="猫" * 300_000, fix="é" * 300_000)
+    letter = alerts.text(PLACE, replace(FAILED, why=why, run="x" * 300_000))
+    assert len(letter.encode()) < 2**18
+    assert [line for line in letter.splitlines() if line and line[0] != " "] == [
+        *("what:", "where:", "why:", "next:")
+    ]
+
+
+@pytest.mark.parametrize(
     ("text", "subject"),
     [
         ("n: rapport/été Failed", "n: rapport/?t? Failed"),
@@ -333,6 +387,42 @@ def test_sns_is_away_and_what_it_was_to_tell_comes_later(
     told.attend(after=timedelta(minutes=1))
     assert told.attend(after=timedelta(hours=1)) == ["amber-fox"]
     assert told.alerts.trouble == ""
+
+
+def refusal(code: str) -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": "Message"}}, "Publish")
+
+
+@pytest.mark.parametrize("code", sorted(alerts.REFUSALS))
+@pytest.mark.parametrize("last", [True, False])
+def test_one_that_sns_refuses_is_told_without_its_reason_and_holds_nobody_up(
+    told: Told, prefect: SyncPrefectClient, deploy: Deploy, code: str, last: bool
+) -> None:
+    deployment = deploy()
+    run(prefect, deployment, "first", Running(), Failed(message="its reason"))
+    run(prefect, deployment, "second", Running(), Failed(message="another"))
+    told.sns.away = [refusal(code)]
+    assert told.attend(last=last) == ["first", "second"]
+    first, second = (one["Message"] for one in told.sns.published)
+    assert "its reason" not in first
+    assert f"SNS did not take what it says ({code}); its log has it" in first
+    assert "make logs RUN=first" in first
+    assert "another" in second
+    assert told.alerts.trouble == ""
+    assert told.waited == []
+    told.begin()
+    assert told.attend(last=last) == ["first", "second"]
+
+
+def test_a_topic_that_takes_nothing_is_trouble(
+    told: Told, prefect: SyncPrefectClient, deploy: Deploy
+) -> None:
+    """It is not what the letter says then, and it is told once that is mended."""
+    run(prefect, deploy(), "amber-fox", Running(), Failed())
+    told.sns.away = [refusal("InvalidParameter")] * 2
+    assert told.attend() == []
+    assert "nobody can be told" in told.alerts.trouble
+    assert told.attend(after=timedelta(hours=1)) == ["amber-fox"]
 
 
 def test_before_the_sleep_it_is_tried_a_few_times(

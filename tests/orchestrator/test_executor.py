@@ -7,8 +7,9 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from botocore.exceptions import ClientError
 
 from deployments.orchestrator import executor, history
 from deployments.orchestrator.executor import Executor
-from deployments.orchestrator.life import Do, History, Phase
+from deployments.orchestrator.journal import REQUESTS
+from deployments.orchestrator.life import Do, History, Phase, Program, SetWatchdog
+from deployments.orchestrator.look import Looked
 from tests.e2e.places import Bucket
 from tests.orchestrator.test_environments import WHERE
 
@@ -117,3 +120,55 @@ def test_a_replica_that_stays_incomplete_is_begun_anew(
     assert one._seen.phase is Phase.WORK
     assert not one._seen.verified
     assert not meta.exists()
+
+
+# --- requests ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def looks(
+    make: Callable[..., Executor], monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Program, float], tuple[bool, bool]]:
+    """Looks at what there is to do, with a worker or without, so many seconds after the first time:
+    whether S3 was asked for requests, and whether somebody asks for a run.
+    """
+    monkeypatch.setattr(executor, "connected", nullcontext)
+    monkeypatch.setattr(executor, "look", lambda *_: Looked((), None, "", (), ()))
+    one = make()
+    began, waiting, asked = one._seen.now, one._requests.waiting, list[str]()
+
+    def counted() -> tuple[str, ...]:
+        asked.append("S3")
+        return waiting()
+
+    monkeypatch.setattr(one._requests, "waiting", counted)
+
+    def looked(worker: Program, seconds: float) -> tuple[bool, bool]:
+        now = began + timedelta(seconds=seconds)
+        one._seen = replace(one._seen, now=now, worker=worker, watchdog=SetWatchdog())
+        asked.clear()
+        one._look_at_work()
+        assert one._seen.work
+        return bool(asked), one._seen.work.requests
+
+    return looked
+
+
+def test_requests_are_looked_for_less_often_while_runs_go_on(
+    looks: Callable[[Program, float], tuple[bool, bool]], s3_client: Any, bucket: Bucket
+) -> None:
+    assert looks(Program.RUNNING, 0) == (True, False)
+    s3_client.put_object(Bucket=bucket.bucket, Key=f"{REQUESTS}1.json", Body=b"{}")
+    assert looks(Program.RUNNING, 14.9) == (False, False)
+    assert looks(Program.RUNNING, 15) == (True, True)
+    assert looks(Program.RUNNING, 18) == (False, True), "what was found is not forgotten"
+
+
+def test_without_a_worker_none_is_missed(
+    looks: Callable[[Program, float], tuple[bool, bool]], s3_client: Any, bucket: Bucket
+) -> None:
+    """It may go to sleep next."""
+    assert looks(Program.RUNNING, 0) == (True, False)
+    assert looks(Program.ABSENT, 1) == (True, False)
+    s3_client.put_object(Bucket=bucket.bucket, Key=f"{REQUESTS}1.json", Body=b"{}")
+    assert looks(Program.ABSENT, 2) == (True, True)

@@ -305,8 +305,8 @@ def test_a_wake_up_that_came_before_the_sleep_is_not_lost() -> None:
 
 GRACE = timedelta(minutes=30)
 DAILY = Unbegun("report/daily", "amber-fox", FAR)
-LATER = Unbegun("report/weekly", "blue-cat", FAR + SECOND)
-GUARD = SetWatchdog(FAR + GRACE, FAR, "report/daily", "amber-fox")
+LATER = Unbegun("report/weekly", "blue-cat", FAR + WITHIN + SECOND)
+GUARD = SetWatchdog(FAR + GRACE, (DAILY,))
 
 
 def guards(*unbegun: Unbegun, **changes: Any) -> Seen:
@@ -324,30 +324,92 @@ def test_of_what_is_overdue_people_were_told() -> None:
     was = replace(DAILY, due=NOW - GRACE)
     assert wanted_watchdog(guards(was)) == SetWatchdog()
     assert wanted_watchdog(guards(was, LATER, DAILY)) == GUARD
-    now = replace(DAILY, due=NOW - GRACE + SECOND)
-    assert wanted_watchdog(guards(now)) == replace(GUARD, at=NOW + SECOND, due=now.due)
+
+
+def test_a_time_that_eventbridge_may_have_too_late_is_put_off_once() -> None:
+    soon = replace(DAILY, due=NOW - GRACE + SECOND)
+    late = SetWatchdog(NOW + life.SOON, (soon,))
+    assert wanted_watchdog(guards(soon)) == late
+    looks_again = guards(soon, watchdog=late, now=NOW + life.SOON - SECOND)
+    assert wanted_watchdog(looks_again) == late
 
 
 def test_it_stays_until_eventbridge_must_have_fired() -> None:
     """Which is within the minute: to move it on at once would be to call it off."""
     was = replace(DAILY, due=NOW - GRACE - SECOND)
-    stands = replace(GUARD, at=NOW - SECOND, due=was.due)
+    stands = SetWatchdog(NOW - SECOND, (was,))
     assert wanted_watchdog(guards(was, LATER, watchdog=stands)) == stands
     past = replace(DAILY, due=NOW - GRACE - WITHIN)
-    stood = replace(GUARD, at=NOW - WITHIN, due=past.due)
-    moved = replace(GUARD, at=LATER.due + GRACE, due=LATER.due)
-    assert wanted_watchdog(guards(past, LATER, watchdog=stood)) == replace(
-        moved, deployment=LATER.deployment, run=LATER.run
+    stood = SetWatchdog(NOW - WITHIN, (past,))
+    moved = SetWatchdog(LATER.due + GRACE, (LATER,))
+    assert wanted_watchdog(guards(past, LATER, watchdog=stood)) == moved
+    assert wanted_watchdog(guards(LATER, watchdog=stands)) == moved, "late, but it has begun"
+
+
+def test_runs_that_are_overdue_at_about_one_time_share_a_letter() -> None:
+    """At the last one's time: of none too early."""
+    also = Unbegun("report/also", "red-owl", FAR)
+    edge = replace(LATER, due=FAR + WITHIN)
+    together = SetWatchdog(edge.due + GRACE, (DAILY, also, edge))
+    one = guards(edge, also, DAILY)
+    assert wanted_watchdog(one) == SetWatchdog(together.at, (also, DAILY, edge))
+    assert wanted_watchdog(guards(DAILY, LATER)) == GUARD
+
+
+def test_one_that_begins_is_not_named_any_more() -> None:
+    edge = replace(LATER, due=FAR + WITHIN)
+    both = SetWatchdog(edge.due + GRACE, (DAILY, edge))
+    now = FAR + GRACE + SECOND  # the first is overdue, and the other is not yet
+    assert wanted_watchdog(guards(DAILY, edge, watchdog=both, now=now)) == both
+    alone = wanted_watchdog(guards(DAILY, watchdog=both, now=now))
+    assert alone == SetWatchdog(now + life.SOON, (DAILY,)), "it is told of as soon as can be"
+    other = wanted_watchdog(guards(edge, watchdog=both, now=now))
+    assert other == SetWatchdog(both.at, (edge,))
+    assert both.at
+    tells = {"watchdog": both, "now": both.at + SECOND}
+    assert wanted_watchdog(guards(edge, **tells)) == both, "it is telling, perhaps"
+
+
+def test_what_is_overdue_while_it_tells_comes_after_that() -> None:
+    next_ = replace(LATER, due=DAILY.due + WITHIN + SECOND)
+    moves_on = FAR + GRACE + WITHIN + 2 * SECOND
+    assert wanted_watchdog(guards(DAILY, next_, watchdog=GUARD, now=moves_on)) == SetWatchdog(
+        moves_on + life.SOON, (next_,)
     )
-    begun = guards(LATER, watchdog=stands)  # late, but it has
-    assert wanted_watchdog(begun) != stands
+
+
+def test_a_life_that_begins_while_it_tells_leaves_it() -> None:
+    """It knows when, and not of which."""
+    left = SetWatchdog(FAR + GRACE)
+    for after in (timedelta(), WITHIN - SECOND):
+        begins = guards(DAILY, LATER, watchdog=left, now=FAR + GRACE + after)
+        assert wanted_watchdog(begins) == left
+        assert Do.LEAVE not in decide(replace(begins, work=late(begins))), "and it stays awake"
+    for others in ((), (LATER,)):
+        now = FAR + GRACE + SECOND
+        begun = wanted_watchdog(guards(*others, watchdog=left, now=now))
+        assert begun == (SetWatchdog(LATER.due + GRACE, others) if others else SetWatchdog())
+
+
+def late(seen: Seen) -> Work:
+    """What there is to do where the first of the runs is Late, as Prefect tells it."""
+    assert seen.work
+    return replace(seen.work, next=seen.work.unbegun[0].due)
+
+
+def test_a_life_that_begins_before_it_tells_sets_it_with_its_runs() -> None:
+    edge = replace(LATER, due=FAR + WITHIN)
+    both = SetWatchdog(edge.due + GRACE, (DAILY, edge))
+    now = FAR + GRACE + SECOND  # the first is overdue, and nobody was told
+    left = SetWatchdog(both.at)
+    assert wanted_watchdog(guards(DAILY, edge, watchdog=left, now=now)) == both
+    told = replace(DAILY, due=FAR - 2 * WITHIN)
+    assert wanted_watchdog(guards(told, DAILY, edge, watchdog=left, now=now)) == both
 
 
 def test_it_is_never_too_early() -> None:
     odd = replace(DAILY, due=FAR + timedelta(microseconds=1))
-    assert wanted_watchdog(guards(odd)) == replace(
-        GUARD, at=GUARD.at and GUARD.at + SECOND, due=odd.due
-    )
+    assert wanted_watchdog(guards(odd)) == SetWatchdog(FAR + GRACE + SECOND, (odd,))
 
 
 def test_none_is_wanted_or_there_is_none() -> None:

@@ -6,6 +6,7 @@ what may happen. What decides is `life.decide` itself. The controls show that th
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -24,7 +25,7 @@ from hypothesis.stateful import (
 )
 
 from deployments.orchestrator import life
-from deployments.orchestrator.life import Do, Mode, Program, Seen, SetWakeUp, Step
+from deployments.orchestrator.life import Do, Mode, Program, Seen, SetWakeUp, Step, Unbegun
 from tests.orchestrator.executor_model import Care, Decide, Executor
 from tests.orchestrator.world import (
     BY_HAND,
@@ -186,7 +187,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(late=st.integers(0, 60))
     def eventbridge_is_late(self, late: int) -> None:
-        self.world.late = seconds(late)
+        self.world.late = self.world.tells_late = seconds(late)
 
     # --- what holds ---
 
@@ -219,12 +220,22 @@ class Life(RuleBasedStateMachine):
         if world.slept is None or world.sleeps < 1:
             return
         database, known = world.truth(), world.slept.runs
-        told = [one.at for one in world.overdue]
+        told = world.overdue
         for number, run in (database.runs if database else {}).items():
             before = known.get(number)
             waits = run.state == "SCHEDULED" and before and before.expected == run.expected
             if waits and world.now > run.expected + GRACE + timedelta(hours=1):
                 assert told, "a run is overdue, and nobody knows"
+
+    @invariant()
+    def nobody_is_told_twice(self) -> None:
+        """Nor too early."""
+        told: Counter[Unbegun] = Counter()
+        for letter in self.world.overdue:
+            assert letter.at is not None
+            assert all(letter.at >= one.due + GRACE for one in letter.runs), "told too early"
+            told.update(letter.runs)
+        assert not [one for one, times in told.items() if times > 1], "told twice"
 
     @invariant()
     def none_twice(self) -> None:
@@ -253,9 +264,10 @@ class Life(RuleBasedStateMachine):
         runs = [run for run in database.runs.values() if run.state == "SCHEDULED"]
         overdue = [life._whole(run.expected + GRACE) for run in runs]
         first = min((at for at in overdue if at > world.asleep_since), default=None)
-        told = [one.at for one in world.overdue]
         assert world.watchdog, "nobody would be told of a run that never happens"
-        right = first == world.watchdog.at or first in told
+        letters = [*world.overdue, *([world.watchdog] if world.tells else [])]
+        told = {life._whole(one.due + GRACE) for letter in letters for one in letter.runs}
+        right = first in told if first else not world.tells
         assert right or world.mode == "external", "the watchdog stands at another time"
         assert not world.requests, "it sleeps, and somebody has asked for a run"
         assert database.image == world.live, "it sleeps, and another image is live (I8)"

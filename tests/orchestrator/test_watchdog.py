@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from deployments.orchestrator import watchdog
 from deployments.orchestrator.executor import Executor
-from deployments.orchestrator.life import Do, SetWatchdog
+from deployments.orchestrator.life import LEFT, Do, SetWatchdog, Unbegun, Work
 from tests.orchestrator.test_executor import ecr, make, said  # noqa: F401
 from tests.orchestrator.test_wake_up import GROUP, ROLE, scheduler  # noqa: F401
 
@@ -26,7 +26,8 @@ TARGET = {
     "RetryPolicy": {"MaximumEventAgeInSeconds": 86400, "MaximumRetryAttempts": 185},
 }
 DUE = datetime(2026, 11, 27, 6, tzinfo=UTC)
-SET = SetWatchdog(DUE + timedelta(minutes=30), DUE, "cost-report/daily", "amber-fox")
+DAILY = Unbegun("cost-report/daily", "amber-fox", DUE)
+SET = SetWatchdog(DUE + timedelta(minutes=30), (DAILY,))
 
 
 @pytest.fixture
@@ -75,6 +76,45 @@ def test_it_says_what_where_why_and_what_next() -> None:
     ]
 
 
+def test_one_letter_says_of_several() -> None:
+    also = Unbegun("report/weekly", "blue-cat", DUE + timedelta(minutes=1))
+    two = SetWatchdog(DUE + timedelta(minutes=31), (DAILY, also))
+    said_ = watchdog.message(two, topic=TOPIC, stack="n")
+    what = "n: cost-report/daily and 1 more run were due and have not begun"
+    assert said_["Subject"] == what
+    for part in (
+        "amber-fox, was due at 2026-11-27 06:00:00 UTC and has not begun 31 minutes later\n",
+        "blue-cat, was due at 2026-11-27 06:01:00 UTC and has not begun 30 minutes later\n",
+        "make trigger DEPLOYMENT=cost-report/daily runs it now\n",
+        "make trigger DEPLOYMENT=report/weekly runs it now\n",
+        "has not started them",
+    ):
+        assert part in said_["Message"]
+
+
+def test_of_many_some_are_named(there: Any) -> None:
+    """And EventBridge takes them, whatever they are called."""
+    many = tuple(
+        Unbegun(f"{'é' * 100}/daily", f"{n}-\ud800\x1b{'x' * 100}", DUE) for n in range(50)
+    )
+    found = move(there, replace(SET, runs=many))
+    said_ = json.loads(found["Target"]["Input"])
+    assert said_["Message"].count("was due at") == watchdog.NAMED
+    assert f"\n  and {50 - watchdog.NAMED} more\n" in said_["Message"]
+    assert len(said_["Subject"]) < 100
+    assert len(found["Target"]["Input"].encode()) < 2**18
+    assert said_["Message"].replace("\n", "").isprintable()
+
+
+def test_where_it_stands(there: Any) -> None:
+    place = (GROUP, NAME)
+    assert watchdog.read(there, *place) is None
+    move(there, SET)
+    assert watchdog.read(there, *place) == SET.at
+    move(there, SetWatchdog())
+    assert watchdog.read(there, *place) is None
+
+
 def test_it_is_switched_off_and_on_again(there: Any) -> None:
     move(there, SET)
     assert move(there, SetWatchdog())["State"] == "DISABLED"
@@ -113,6 +153,27 @@ def test_nobody_stays_awake_because_it_cannot_be_set(
     assert denied.tries == 3
     assert one._seen.watchdog == SET
     assert "not told of runs that do not begin" in one._journal.now.trouble
+
+
+def test_a_life_sees_what_the_last_has_left(
+    make: Callable[..., Executor],  # noqa: F811
+    there: Any,
+) -> None:
+    """For as long as it may have something to tell of; and one that may not look goes on."""
+    move(there, SET)
+    assert SET.at
+    for now, seen in (
+        (DUE, SetWatchdog(SET.at)),
+        (SET.at + LEFT - timedelta(seconds=1), SetWatchdog(SET.at)),
+        (SET.at + LEFT, None),
+    ):
+        one = make(watchdog=(GROUP, NAME))
+        one._scheduler, one._seen = there, replace(one._seen, now=now, work=Work())
+        one._look_at_watchdog()
+        assert one._seen.watchdog == seen
+        one._seen, one._scheduler = replace(one._seen, watchdog=None), Denied()
+        one._look_at_watchdog()
+        assert one._seen.watchdog is None
 
 
 def test_a_stack_that_has_none(make: Callable[..., Executor]) -> None:  # noqa: F811

@@ -170,8 +170,10 @@ class World:
         self.requests: dict[int, datetime] = {}  # and when the client asks for a wake-up again
         self.wake_up: datetime | None = None
         self.watchdog: SetWatchdog | None = None
+        self.tells = False  # the watchdog has not told yet
         self.overdue: list[SetWatchdog] = []  # of what people were told
-        self.late = timedelta()  # how late EventBridge is
+        self.late = timedelta()  # how late EventBridge is with a wake-up
+        self.tells_late = timedelta()  # and with telling people
         self.s3_away_until = START
         self.provisioning = seconds(20)
         self.stopping = seconds(1)  # the server
@@ -338,8 +340,8 @@ class World:
     def _events(self, orchestrators: bool = True) -> Iterator[tuple[datetime, Callable[[], None]]]:
         if self.wake_up:
             yield self.wake_up + self.late, self._woken
-        if self.watchdog and self.watchdog.at:
-            yield self.watchdog.at, self._overdue
+        if self.watchdog and self.watchdog.at and self.tells:
+            yield self.watchdog.at + self.tells_late, self._overdue
         if self.s3_away:
             yield self.s3_away_until, self.nudge
         for request, at in self.requests.items():
@@ -371,11 +373,15 @@ class World:
             elif due := process.database.next():
                 yield max(due, process.begun + seconds(5)), lambda: self._works(task)
 
+    def set_watchdog(self, to: SetWatchdog) -> None:
+        assert not to.at or to.at > self.now, "whether AWS takes a time that is past is not known"
+        self.watchdog, self.tells = to, to.at is not None
+
     def _overdue(self) -> None:
         """The schedule stays as it is, and does not come again."""
         assert self.watchdog
         self.overdue.append(self.watchdog)
-        self.watchdog = replace(self.watchdog, at=None)
+        self.tells = False
 
     def _woken(self) -> None:
         self.wake_up, self.late = None, timedelta()
