@@ -33,6 +33,9 @@ def _live(told_to_end: threading.Event) -> int:
     where = surroundings()
     # Before anything imports Prefect.
     os.environ["PREFECT_API_URL"] = where.api
+    # The executor looks again by itself, at the server too: by default Prefect's client would wait
+    # for a minute where that has died.
+    os.environ["PREFECT_CLIENT_MAX_RETRIES"] = "1"
     config = Config(
         retries={"mode": "standard", "max_attempts": 4}, connect_timeout=5, read_timeout=20
     )
