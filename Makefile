@@ -64,7 +64,7 @@ release: .venv/run .venv/awscli ## by hand what the pipeline does for a push, wi
 releases: .venv/run ## the images there are: tag, commit, age, scan, which is live
 	@$(OPERATE) releases $(STACKED)
 
-rollback: .venv/run ## make an earlier image live again, and wake the orchestrator: TO=<tag>
+rollback: .venv/run ## make an earlier release live again, and wake the orchestrator: TO=<tag>
 	@$(OPERATE) rollback $(STACKED) --to "$(TO)"
 
 OPERATE := $(BIN)/python -m deployments.operate

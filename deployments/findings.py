@@ -236,6 +236,23 @@ DONE = ("COMPLETE", "ACTIVE")  # ACTIVE: Inspector has scanned it, and goes on l
 UNDER_WAY = ("", "IN_PROGRESS", "PENDING")
 
 
+def state(answer: Mapping[str, Any] | None) -> str:
+    """How far a scan is, in ECR's words: '' if there is none."""
+    return str(((answer or {}).get("imageScanStatus") or {}).get("status") or "")
+
+
+def tells(answer: Mapping[str, Any]) -> bool:
+    """Whether what the scan has found is in it.
+
+    With enhanced scanning ECR may say COMPLETE or ACTIVE some seconds before it has anything from
+    Inspector, with `findings` that are empty: https://github.com/aws/aws-sdk/issues/289. What was
+    scanned has a time, or counts: the examples in
+    https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_DescribeImageScanFindings.html
+    """
+    said = answer.get("imageScanFindings") or {}
+    return bool(said.get("imageScanCompletedAt") or said.get("findingSeverityCounts"))
+
+
 def wait(
     ask: Ask, image: str, say: Say, *, seconds: float = PATIENCE, look: float = LOOK
 ) -> Mapping[str, Any]:
@@ -244,21 +261,22 @@ def wait(
     told = None
     while True:
         answer = ask()
-        scan = (answer or {}).get("imageScanStatus") or {}
-        status = str(scan.get("status", ""))
-        if answer is not None and status in DONE:
+        status = state(answer)
+        if answer is not None and status in DONE and tells(answer):
             return answer
-        if status not in UNDER_WAY:
-            raise _not_scanned(image, status, str(scan.get("description", "")))
+        if answer is not None and status not in (*DONE, *UNDER_WAY):
+            raise _not_scanned(image, status, str(answer["imageScanStatus"].get("description", "")))
         if status != told:
-            say(f"waiting for ECR's scan of {image}: {status or 'not begun yet'}")
+            blank = ", and nothing of what it has found" if status in DONE else ""
+            say(f"waiting for ECR's scan of {image}: {status or 'not begun yet'}{blank}")
             told = status
         if time.monotonic() > until:
             raise Problem(
                 "ECR's scan does not end",
                 where={"image": image},
                 value=status or "not begun",
-                detail=f"waited {seconds:g} s",
+                detail=f"waited {seconds:g} s"
+                + (", and ECR does not tell what was found" if status in DONE else ""),
                 fix="release again: the image is there, and its scan is looked at again. If there "
                 "is none, see that the registry scans on push (ECR, Private registry, Scanning)",
             )
@@ -302,8 +320,8 @@ def asked(repository: str, tag: str) -> Mapping[str, Any] | None:
         "AWS does not tell what the scan has found",
         where={"repository": repository, "tag": tag},
         detail=done.stderr.strip(),
-        fix="see what it says. Where the registry has enhanced scanning, the build role needs "
-        "inspector2:ListFindings and inspector2:ListCoverage as well",
+        fix="see what it says. Where the registry has enhanced scanning, who asks needs "
+        "inspector2:ListFindings and inspector2:ListCoverage as well; the build role has them",
     )
 
 

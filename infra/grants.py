@@ -170,7 +170,7 @@ def _build(names: Names) -> Role:
             policies.log_in_to_registry(),
             policies.pull(names.repository_arn),
             policies.push(names.repository_arn),
-            policies.read_findings(names.repository_arn),
+            *policies.read_findings(names.repository_arn),
             policies.set_desired_count(names.service_arn, names.cluster_arn),
         ),
     )

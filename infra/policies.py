@@ -15,6 +15,7 @@ Statement = dict[str, Any]
 Place = tuple[str, str]  # a bucket's ARN, and a key or prefix in it
 
 _CHANNEL = "it answers for itself alone; who may open a session is decided where it is opened"
+_INSPECTOR = "Inspector lists what it knows of the account, and takes no resource"
 
 # Actions that AWS ties to no resource: a statement about them has to say `*`.
 WITHOUT_RESOURCE = {
@@ -22,6 +23,8 @@ WITHOUT_RESOURCE = {
     "ecs:DescribeTaskDefinition": "ECS checks no resource for it",
     "ecs:RegisterTaskDefinition": "the definition does not exist yet; PassRole limits its roles",
     "ecs:ListTasks": "ECS checks container instances, which Fargate has not; one cluster, though",
+    "inspector2:ListCoverage": _INSPECTOR,
+    "inspector2:ListFindings": _INSPECTOR,
     "ssmmessages:CreateControlChannel": _CHANNEL,
     "ssmmessages:CreateDataChannel": _CHANNEL,
     "ssmmessages:OpenControlChannel": _CHANNEL,
@@ -171,8 +174,14 @@ def push(repository_arn: str) -> Statement:
     return allow("PushImage", actions, [repository_arn])
 
 
-def read_findings(repository_arn: str) -> Statement:
-    return allow("ReadFindings", ["ecr:DescribeImageScanFindings"], [repository_arn])
+def read_findings(repository_arn: str) -> list[Statement]:
+    # Where the registry has enhanced scanning, ECR asks Inspector in the caller's name:
+    # https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-scanning-enhanced-iam.html
+    inspector = ["inspector2:ListCoverage", "inspector2:ListFindings"]
+    return [
+        allow("ReadFindings", ["ecr:DescribeImageScanFindings"], [repository_arn]),
+        allow("ReadInspectorFindings", inspector, ["*"]),
+    ]
 
 
 def write_logs(*log_group_arns: str) -> Statement:

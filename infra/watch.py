@@ -101,8 +101,9 @@ def _failures(scope: Construct, names: Names, topic: sns.CfnTopic) -> None:
     why = "external-execution-summary"
     paths = {"execution": "$.detail.execution-id", "action": "$.detail.action", "at": "$.time"}
     parts = {
-        "what": f"{names.installation}: a release failed at <at>, in <action>; the image that was "
-        "live still is",
+        # Not that live is where it was: what could not be woken is live already.
+        "what": f"{names.installation}: a release failed at <at>, in <action>; make releases shows "
+        "which image is live",
         "where": f"the pipeline {names.installation}, execution <execution>; the log group "
         f"{names.log_group('build')}",
         "why": "see there",

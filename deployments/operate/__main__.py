@@ -164,16 +164,17 @@ def _parser() -> argparse.ArgumentParser:
         help="build, try, scan and make live the commit that is checked out",
         description="By hand what the pipeline does for a push: runs buildspec.yml's commands "
         "here, with Docker and the AWS CLI. Exit status 1 if one of them fails; what is live then "
-        "stays so.",
+        "stays so, unless only waking has failed.",
     )
     released = commands.add_parser(
         "releases",
         help="the images there are, and which is live",
-        description="The newest first: tag (the commit), digest, age, what ECR's scan has found.",
+        description="The newest first: live, released or not; tag (the commit), digest, age, what "
+        "ECR's scan has found.",
     )
     rollback = commands.add_parser(
         "rollback",
-        help="make an earlier image live again",
+        help="make an earlier release live again",
         description="Moves the tag `live` to another image, and wakes the orchestrator, which "
         "takes it for the runs that follow. Runs under way end on the image that they have.",
     )

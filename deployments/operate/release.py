@@ -43,7 +43,7 @@ def release(at: Installation, say: Say, folder: Path | None = None) -> int:
             raise Problem(f"the program {program} is not on PATH", fix=fix)
     say(f"releasing {commit[:12]} to {at.stack}")
     failed = buildspec.run(here / file, environment, say)
-    now = live(releases(at))
+    now = live(releases(at, scanned=False))
     if failed is None:
         say(f"live is {now or 'none'}")
         return 0

@@ -1,4 +1,6 @@
-"""`make releases`: the images there are, the newest first: what each is of, and which is live."""
+"""`make releases`: the images there are, the newest first: what each is of, which is live, and
+which were never released.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +8,16 @@ import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from deployments import findings
 from deployments.findings import SEVERITIES
-from deployments.operate.installation import Installation, asking
+from deployments.operate.installation import Installation, asking, code
 from deployments.operate.words import distance, first_line, short_digest
-from deployments.outputs import LIVE
+from deployments.outputs import LIVE, RELEASED
 from flows.problem import Problem
 
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
@@ -24,10 +28,11 @@ class Release:
     """An image of the installation's repository."""
 
     digest: str  # 'sha256:…'
-    tags: tuple[str, ...]  # `live` excepted: as a rule one, the commit's first 12 digits
+    tags: tuple[str, ...]  # its own: as a rule one, the commit's first 12 digits
     pushed: datetime
     live: bool
-    scan: str  # '1 CRITICAL, 3 HIGH', 'nothing found', 'in progress', 'none'
+    released: bool  # once: neither the tests nor what the scan had found stopped it
+    scan: str = ""  # '1 CRITICAL, 3 HIGH', 'nothing found', 'in progress', 'no scan'; '': not asked
 
     @property
     def tag(self) -> str:
@@ -42,12 +47,14 @@ def repository(at: Installation) -> str:
     return at.output("ImageRepository").partition("/")[2]
 
 
-def releases(at: Installation) -> list[Release]:
-    """The newest first."""
+def releases(at: Installation, *, scanned: bool = True) -> list[Release]:
+    """The newest first. `scanned`: with what their scans say, a request for each."""
     with asking("describe the images"):
         pages = at.client("ecr").get_paginator("describe_images")
         asked = pages.paginate(repositoryName=repository(at), filter={"tagStatus": "TAGGED"})
-        found = [_release(image) for page in asked for image in page["imageDetails"]]
+        images = [image for page in asked for image in page["imageDetails"]]
+    scans = _scans(at, [str(image["imageDigest"]) for image in images]) if scanned else {}
+    found = [_release(image, scans.get(str(image["imageDigest"]), "")) for image in images]
     return sorted(found, key=lambda one: (one.pushed, one.tag), reverse=True)
 
 
@@ -55,26 +62,50 @@ def live(found: Sequence[Release]) -> Release | None:
     return next((one for one in found if one.live), None)
 
 
-def _release(image: Mapping[str, Any]) -> Release:
+def _release(image: Mapping[str, Any], scan: str) -> Release:
     tags = image.get("imageTags") or ()
     return Release(
         digest=str(image["imageDigest"]),
-        tags=tuple(sorted(tag for tag in tags if tag != LIVE)),
+        tags=tuple(sorted(tag for tag in tags if tag != LIVE and not tag.startswith(RELEASED))),
         pushed=image["imagePushedAt"],
         live=LIVE in tags,
-        scan=scan(image),
+        released=any(tag.startswith(RELEASED) for tag in tags),
+        scan=scan,
     )
 
 
-def scan(image: Mapping[str, Any]) -> str:
-    """What ECR's scan says of an image that DescribeImages shows."""
-    status = str((image.get("imageScanStatus") or {}).get("status") or "")
-    if status in ("COMPLETE", "ACTIVE"):
-        counts = (image.get("imageScanFindingsSummary") or {}).get("findingSeverityCounts") or {}
-        worst_first = sorted(counts, key=lambda name: -_rank(name))
-        said = ", ".join(f"{counts[name]} {name}" for name in worst_first if counts[name])
-        return said or "nothing found"
-    return status.lower().replace("_", " ") or "none"
+def _scans(at: Installation, digests: Sequence[str]) -> dict[str, str]:
+    """What DescribeImages does not tell of basic scanning:
+    https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_DescribeImages.html
+    """
+    from botocore.exceptions import ClientError
+
+    ecr, name = at.client("ecr"), repository(at)
+
+    def ask(digest: str) -> str:
+        asked = {"repositoryName": name, "imageId": {"imageDigest": digest}}
+        try:
+            return scan(ecr.describe_image_scan_findings(**asked))
+        except ClientError as error:
+            if code(error) in ("ScanNotFoundException", "ImageNotFoundException"):
+                return scan({})
+            raise
+
+    with asking("read what the images' scans have found"), ThreadPoolExecutor(8) as several:
+        return dict(zip(digests, several.map(ask, digests), strict=True))
+
+
+def scan(answer: Mapping[str, Any]) -> str:
+    """In a few words what DescribeImageScanFindings answers."""
+    status = findings.state(answer)
+    if status not in findings.DONE:
+        return status.lower().replace("_", " ") or "no scan"
+    if not findings.tells(answer):
+        return "not told yet"
+    counts = answer["imageScanFindings"].get("findingSeverityCounts") or {}
+    worst_first = sorted(counts, key=lambda name: -_rank(name))
+    said = ", ".join(f"{counts[name]} {name}" for name in worst_first if counts[name])
+    return said or "nothing found"
 
 
 def _rank(severity: str) -> int:
@@ -96,7 +127,7 @@ def table(found: Sequence[Release], subjects: Mapping[str, str], now: datetime) 
     head = ("", "tag", "image", "pushed", "scan", "commit")
     rows = [
         (
-            LIVE if one.live else "",
+            _state(one),
             one.tag,
             short_digest(one.digest),
             distance(one.pushed, now),
@@ -113,6 +144,12 @@ def table(found: Sequence[Release], subjects: Mapping[str, str], now: datetime) 
     if live(found) is None:
         lines.append("! none is live: nothing can run until a release has made one so")
     return "\n".join(lines)
+
+
+def _state(one: Release) -> str:
+    if one.live:
+        return LIVE
+    return "released" if one.released else "not released"
 
 
 def subjects(found: Sequence[Release]) -> dict[str, str]:
@@ -142,5 +179,6 @@ def wanted(found: Sequence[Release], name: str) -> Release:
         "there is no such release",
         value=name,
         detail=f"the newest are {newest(found)}",
-        fix="name a tag or a digest that make releases shows. Of older ones the last 20 are kept",
+        fix="name a tag or a digest that make releases shows. The last 20 that were released are "
+        "kept",
     )

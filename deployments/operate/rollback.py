@@ -15,13 +15,22 @@ Say = Callable[[str], None]
 
 def rollback(at: Installation, to: str, say: Say) -> None:
     """`to`: a tag or a digest. What runs already ends on its own image; the orchestrator, which is
-    woken, takes the other one. Raises Problem if there is no such image.
+    woken, takes the other one. Raises Problem if there is no such image, or if it was never
+    released.
     """
-    found = releases(at)
+    found = releases(at, scanned=False)
     was, target = live(found), wanted(found, to)
     if target.live:
         say(f"{target} is live already")
         return
+    if not target.released:
+        raise Problem(
+            "the image was never released",
+            value=target.tag,
+            detail="its release was stopped before it went live, or has not come to its end",
+            fix="go back to one that make releases calls released. For this one mend what stopped "
+            "it, or accept what its scan finds in infra/findings.toml, and release that commit",
+        )
     _make_live(at, target.digest)
     aws.set_to_one(at)
     say(f"live is {target}; it was {was or 'none'}")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from deployments.outputs import RELEASED
 from infra.local.cloud import Cloud
 from infra.local.fargate.task import Task
 from infra.local.release.executions import Execution
@@ -36,6 +37,10 @@ UNUSED = {
         **{
             f"FindArtifacts s3:{action}": "what CodeBuild looks at is not known here"
             for action in ("GetBucketAcl", "GetBucketLocation")
+        },
+        **{
+            f"ReadInspectorFindings inspector2:{action}": "a registry with enhanced scanning"
+            for action in ("ListCoverage", "ListFindings")
         },
     },
     "source-event": {},
@@ -119,12 +124,14 @@ def first(cloud: Cloud, clock: Clock) -> dict[str, Any]:
     assert days.PULSE in text
     scheduled = text.replace(days.PULSE, days.at("* * * * *"))
     was = live(cloud)
-    (tag, *_) = [each for each in tags_of(cloud, was) if each != "live"]
+    (tag,) = [each for each in tags_of(cloud, was) if not each.startswith(("live", RELEASED))]
     commit = cloud.push({FLOW: writes("first"), "prefect.yaml": scheduled}, "A first change")
     execution = released(cloud, commit, clock, "a push that goes live")
     assert execution.status == "Succeeded", execution.failed
     assert live(cloud) != was
-    assert commit[:12] in tags_of(cloud, live(cloud))
+    assert sorted(tags_of(cloud, live(cloud))) == sorted(
+        [commit[:12], f"{RELEASED}{commit[:12]}", "live"]
+    )
     return {"digest": live(cloud), "was": was, "its tag": tag, "without schedule": text}
 
 
@@ -156,12 +163,21 @@ def test_what_fails_changes_nothing(cloud: Cloud, first: dict[str, Any], clock: 
 
     critical = finding("CVE-2026-0001", "CRITICAL", "openssl", "3.0.1")
     cloud.aws.scanner.findings = lambda _: [critical]
+    cloud.aws.scanner.late = 8  # complete, it seems, when the build looks for the first time
     commit = cloud.push({FAULTY: broken, FLOW: writes("vulnerable")}, "A finding")
     execution = released(cloud, commit, clock, "a push whose scan finds a critical")
-    cloud.aws.scanner.findings = lambda _: ()
+    cloud.aws.scanner.findings, cloud.aws.scanner.late = (lambda _: ()), 0
     assert execution.status == "Failed"
     assert execution.failed is not None
     assert "python3 -m deployments.findings" in execution.failed.summary
+    assert live(cloud) == first["digest"]
+    shown = days.command(cloud, "releases").stdout.splitlines()
+    (row,) = (line for line in shown if commit[:12] in line)
+    assert row.startswith("not released")
+    assert "1 CRITICAL" in row
+    refused = days.command(cloud, "rollback", "--to", commit[:12], check=False)
+    assert refused.returncode == 1
+    assert "the image was never released" in refused.stderr
     assert live(cloud) == first["digest"]
     # Nor did the runs that were due meanwhile know of either.
     assert {digest(task) for task in pulses(cloud)} == {first["digest"]}

@@ -178,7 +178,19 @@ BASIC = {
                 ],
             },
             {"name": "CVE-2026-2", "severity": "SOMETHING NEW"},
-        ]
+        ],
+        "imageScanCompletedAt": "2026-11-27T05:00:00+00:00",
+        "vulnerabilitySourceUpdatedAt": "2026-11-27T04:00:00+00:00",
+        "findingSeverityCounts": {"CRITICAL": 1, "UNDEFINED": 1},
+    },
+}
+CLEAN = {
+    "imageScanStatus": {"status": "COMPLETE"},
+    "imageScanFindings": {
+        "findings": [],
+        "imageScanCompletedAt": "2026-11-27T05:00:00+00:00",
+        "vulnerabilitySourceUpdatedAt": "2026-11-27T04:00:00+00:00",
+        "findingSeverityCounts": {},
     },
 }
 ENHANCED = {
@@ -199,9 +211,26 @@ ENHANCED = {
             },
             {"severity": "CRITICAL", "status": "SUPPRESSED"},
             {"severity": "UNTRIAGED", "status": "ACTIVE", "title": "CVE-2026-4 - x"},
-        ]
+        ],
+        "findingSeverityCounts": {"HIGH": 1, "UNTRIAGED": 1},
     },
 }
+
+
+def blank(status: str) -> Mapping[str, Any]:
+    """What the AWS CLI shows while ECR has nothing from Inspector yet:
+    https://github.com/aws/aws-sdk/issues/289
+    """
+    return {
+        "imageScanFindings": {"findings": []},
+        "registryId": "registry",
+        "repositoryName": "r",
+        "imageId": {"imageDigest": "...", "imageTag": "t"},
+        "imageScanStatus": {
+            "status": status,
+            "description": "The scan was completed successfully.",
+        },
+    }
 
 
 def test_ecrs_own_scan() -> None:
@@ -237,6 +266,19 @@ def test_it_waits_and_says_so_once_for_each_state() -> None:
         "waiting for ECR's scan of r:t: IN_PROGRESS",
     ]
     assert wait(lambda: ENHANCED, "r:t", said.append) is ENHANCED
+    assert wait(lambda: CLEAN, "r:t", said.append) is CLEAN
+
+
+@pytest.mark.parametrize("name", ["COMPLETE", "ACTIVE"])
+def test_a_scan_that_is_done_and_tells_nothing_is_waited_for(name: str) -> None:
+    answers = iter([None, blank(name), blank(name), ENHANCED])
+    said: list[str] = []
+    assert wait(lambda: next(answers), "r:t", said.append, look=0) is ENHANCED
+    assert said[1:] == [f"waiting for ECR's scan of r:t: {name}, and nothing of what it has found"]
+    with pytest.raises(Problem, match="does not end") as raised:
+        wait(lambda: blank(name), "r:t", said.append, seconds=0.05, look=0.01)
+    assert raised.value.value == name
+    assert "ECR does not tell what was found" in (raised.value.detail or "")
 
 
 @pytest.mark.parametrize(
@@ -301,6 +343,19 @@ def test_what_is_below_does_not(tmp_path: Path) -> None:
     done = gate(tmp_path, answering(ENHANCED))
     assert done.returncode == 0, done.stderr
     assert "below critical: 2 HIGH, 1 UNDEFINED" in done.stdout
+
+
+def test_a_scan_that_tells_nothing_yet_lets_nothing_through(tmp_path: Path) -> None:
+    done = gate(tmp_path, answering(blank("COMPLETE")))
+    assert done.returncode == 1
+    assert "ECR does not tell what was found" in done.stderr
+    assert "nothing that stops a release" not in done.stdout
+
+
+def test_what_was_scanned_and_has_nothing_goes_through(tmp_path: Path) -> None:
+    done = gate(tmp_path, answering(CLEAN))
+    assert done.returncode == 0, done.stderr
+    assert "nothing that stops a release" in done.stdout
 
 
 def test_no_scan(tmp_path: Path) -> None:

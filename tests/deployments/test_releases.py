@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from deployments.operate import installation as aws
 from deployments.operate.__main__ import main
@@ -20,6 +21,7 @@ from deployments.operate.installation import Installation
 from deployments.operate.release import release
 from deployments.operate.releases import Release, live, releases, scan, subjects, table, wanted
 from deployments.operate.rollback import rollback
+from deployments.outputs import RELEASED
 from flows.problem import Problem
 from infra.local.release import images
 from infra.local.release.scan import Scanner, finding
@@ -48,6 +50,10 @@ class Ecr:
                 imageManifestMediaType=MEDIA_TYPE,
             )
         return str(put["image"]["imageId"]["imageDigest"])
+
+    def released(self, tag: str, *more: str) -> str:
+        """One that a release has made live, once."""
+        return self.push(tag, f"{RELEASED}{tag}", *more)
 
     @property
     def live(self) -> str | None:
@@ -90,44 +96,87 @@ def test_each_image_with_what_its_scan_has_found(
 ) -> None:
     found = [finding("CVE-1", "LOW"), finding("CVE-2", "CRITICAL"), finding("CVE-3", "LOW")]
     ecr.scanner.findings = lambda _: found
-    first = ecr.push("0123456789ab", "live")
+    first = ecr.released("0123456789ab")
+    second = ecr.released("123456789abc", "live")
     ecr.scanner.findings = lambda _: []
-    second = ecr.push("ba9876543210")
-    assert {one.digest: (one.tags, one.live, one.scan) for one in releases(ecr.at)} == {
-        first: (("0123456789ab",), True, "1 CRITICAL, 2 LOW"),
-        second: (("ba9876543210",), False, "nothing found"),
+    third = ecr.push("ba9876543210")
+    ecr.client.put_image_scanning_configuration(
+        repositoryName=REPOSITORY, imageScanningConfiguration={"scanOnPush": False}
+    )
+    fourth = ecr.push("by-hand")
+    assert {
+        one.digest: (one.tags, one.live, one.released, one.scan) for one in releases(ecr.at)
+    } == {
+        first: (("0123456789ab",), False, True, "1 CRITICAL, 2 LOW"),
+        second: (("123456789abc",), True, True, "1 CRITICAL, 2 LOW"),
+        third: (("ba9876543210",), False, False, "nothing found"),
+        fourth: (("by-hand",), False, False, "no scan"),
     }
     assert main(["releases"]) == 0
     said = capsys.readouterr().out
-    assert f"live  0123456789ab  {first[:19]}" in said
-    assert f"ba9876543210  {second[:19]}" in said
+    assert f"released      0123456789ab  {first[:19]}" in said
+    assert f"live          123456789abc  {second[:19]}" in said
+    assert f"not released  ba9876543210  {third[:19]}" in said
+    assert len(said.splitlines()) == 1 + 4
 
 
-def a_release(tag: str, hours: int, live: bool = False, scan: str = "nothing found") -> Release:
+def test_who_may_not_read_findings_is_told(
+    ecr: Ecr, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ecr.push("0123456789ab")
+
+    def refuse(**_: Any) -> None:
+        raise ClientError({"Error": {"Code": "AccessDeniedException"}}, "DescribeImageScanFindings")
+
+    monkeypatch.setattr(ecr.client, "describe_image_scan_findings", refuse)
+    with pytest.raises(Problem, match="refused to read what the images' scans have found"):
+        releases(ecr.at)
+    assert [one.scan for one in releases(ecr.at, scanned=False)] == [""]
+
+
+def a_release(
+    tag: str, hours: int, *, live: bool = False, released: bool = True, scan: str = "nothing found"
+) -> Release:
     digest = f"sha256:{tag[0] * 64}"
-    return Release(digest, (tag,), NOW - timedelta(hours=hours), live, scan)
+    return Release(digest, (tag,), NOW - timedelta(hours=hours), live, released, scan)
 
 
 def test_the_table() -> None:
-    found = [a_release("bbbbbbbbbbbb", 1), a_release("aaaaaaaaaaaa", 30, live=True, scan="2 HIGH")]
+    found = [
+        a_release("cccccccccccc", 1, released=False, scan="2 CRITICAL"),
+        a_release("bbbbbbbbbbbb", 2),
+        a_release("aaaaaaaaaaaa", 30, live=True, scan="2 HIGH"),
+    ]
     assert table(found, {"aaaaaaaaaaaa": "A change"}, NOW).splitlines() == [
-        "      tag           image                pushed       scan           commit",
-        "      bbbbbbbbbbbb  sha256:bbbbbbbbbbbb  1 h ago      nothing found",
-        "live  aaaaaaaaaaaa  sha256:aaaaaaaaaaaa  1 d 6 h ago  2 HIGH         A change",
+        "              tag           image                pushed       scan           commit",
+        "not released  cccccccccccc  sha256:cccccccccccc  1 h ago      2 CRITICAL",
+        "released      bbbbbbbbbbbb  sha256:bbbbbbbbbbbb  2 h ago      nothing found",
+        "live          aaaaaaaaaaaa  sha256:aaaaaaaaaaaa  1 d 6 h ago  2 HIGH         A change",
     ]
     assert table(found[:1], {}, NOW).splitlines()[-1].startswith("! none is live")
 
 
 @pytest.mark.parametrize(
-    ("image", "said"),
+    ("answer", "said"),
     [
-        ({}, "none"),
+        ({}, "no scan"),
+        (
+            {"imageScanStatus": {"status": "ACTIVE"}, "imageScanFindings": {"findings": []}},
+            "not told yet",
+        ),
+        (
+            {
+                "imageScanStatus": {"status": "COMPLETE"},
+                "imageScanFindings": {"imageScanCompletedAt": NOW, "findingSeverityCounts": {}},
+            },
+            "nothing found",
+        ),
         ({"imageScanStatus": {"status": "IN_PROGRESS"}}, "in progress"),
         ({"imageScanStatus": {"status": "UNSUPPORTED_IMAGE"}}, "unsupported image"),
         (
             {
                 "imageScanStatus": {"status": "ACTIVE"},
-                "imageScanFindingsSummary": {
+                "imageScanFindings": {
                     "findingSeverityCounts": {"UNTRIAGED": 1, "MEDIUM": 2, "HIGH": 3}
                 },
             },
@@ -135,8 +184,8 @@ def test_the_table() -> None:
         ),
     ],
 )
-def test_a_scan_in_words(image: dict[str, Any], said: str) -> None:
-    assert scan(image) == said
+def test_a_scan_in_words(answer: dict[str, Any], said: str) -> None:
+    assert scan(answer) == said
 
 
 def test_a_commit_that_is_known_here_has_its_first_line(
@@ -155,8 +204,8 @@ def test_a_commit_that_is_known_here_has_its_first_line(
 def test_rollback_moves_live_and_wakes(
     ecr: Ecr, by: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    old = ecr.push("aaaaaaaaaaaa")
-    new = ecr.push("bbbbbbbbbbbb", "live")
+    old = ecr.released("aaaaaaaaaaaa")
+    new = ecr.released("bbbbbbbbbbbb", "live")
     to = {"tag": "aaaaaaaaaaaa", "digest": old, "short digest": old[:19]}[by]
     assert main(["rollback", "--to", to]) == 0
     assert ecr.live == old
@@ -165,6 +214,20 @@ def test_rollback_moves_live_and_wakes(
     assert f"live is aaaaaaaaaaaa ({old[:19]}); it was bbbbbbbbbbbb ({new[:19]})" in said
     assert main(["rollback", "--to", "bbbbbbbbbbbb"]) == 0  # and forth again
     assert ecr.live == new
+
+
+@pytest.mark.parametrize("by", ["tag", "digest"])
+def test_one_that_was_stopped_does_not_go_live(
+    ecr: Ecr, by: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refused = ecr.push("aaaaaaaaaaaa")
+    digest = ecr.released("bbbbbbbbbbbb", "live")
+    to = {"tag": "aaaaaaaaaaaa", "digest": refused}[by]
+    assert main(["rollback", "--to", to]) == 1
+    said = capsys.readouterr().err
+    assert "the image was never released" in said
+    assert "aaaaaaaaaaaa" in said
+    assert (ecr.live, ecr.desired) == (digest, 0)
 
 
 def test_one_that_is_live_already_is_left_alone(ecr: Ecr) -> None:
@@ -184,7 +247,7 @@ def test_one_that_is_not_there(ecr: Ecr, to: str, capsys: pytest.CaptureFixture[
 
 
 def test_a_digest_that_two_could_be() -> None:
-    found = [Release(f"sha256:{'0' * 12}{last * 52}", (last,), NOW, False, "none") for last in "ab"]
+    found = [Release(f"sha256:{'0' * 12}{last * 52}", (last,), NOW, False, True) for last in "ab"]
     with pytest.raises(Problem, match="no such release"):
         wanted(found, f"sha256:{'0' * 12}")
     assert wanted(found, f"sha256:{'0' * 12}a").tags == ("a",)

@@ -135,6 +135,9 @@ def test_the_build_may_do_to_its_images_what_buildspec_does_and_no_more() -> Non
         *("ecr:PutImage", "ecr:DescribeImageScanFindings"),
     }
     assert {r for s in named for r in s["Resource"]} == {NAMES.repository_arn}
+    # Of the account's findings it may see which there are, as ECR asks for in its name.
+    (inspector,) = (s for s in role.statements if s["Sid"] == "ReadInspectorFindings")
+    assert inspector["Action"] == ["inspector2:ListCoverage", "inspector2:ListFindings"]
 
 
 def test_the_history_is_read_written_pruned_and_its_absence_is_seen() -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from deployments.operate.buildspec import read
 from infra.local.aws import LocalAws, local_aws
 from infra.local.release import source
 from infra.local.release.arguments import Call, call, localised, original
@@ -181,7 +182,7 @@ def test_stages_are_apart() -> None:
 CALLS: dict[str, tuple[str, str, Call]] = {
     "a build for podman": (
         "podman",
-        f"build --platform linux/arm64 --cache-from type=registry,ref={HERE}/n:cache "
+        f"build --pull --platform linux/arm64 --cache-from type=registry,ref={HERE}/n:cache "
         "--cache-to=type=inline --build-arg REVISION=0123 --build-arg A=B --tag x:1 .",
         Call(
             "build",
@@ -285,7 +286,7 @@ def ecr(aws: LocalAws, findings: list[Finding]) -> Iterator[Any]:
         imageTagMutabilityExclusionFilters=[{"filterType": "WILDCARD", "filter": "live"}],
         imageScanningConfiguration={"scanOnPush": True},
     )
-    aws.scanner.findings, aws.scanner.seconds = (lambda _: ()), 0
+    aws.scanner.findings, aws.scanner.seconds, aws.scanner.late = (lambda _: ()), 0, 0
     yield client
     client.delete_repository(repositoryName="nightshift", force=True)
 
@@ -377,11 +378,25 @@ def test_what_is_pushed_is_scanned(aws: LocalAws, ecr: Any) -> None:
     (told,) = found["imageScanFindings"]["findings"]
     assert (told["name"], told["severity"]) == ("CVE-2026-0001", "CRITICAL")
     assert {"key": "package_name", "value": "openssl"} in told["attributes"]
-    assert scanned(ecr, "a")["imageScanFindings"]["findings"] == []
+    clean = scanned(ecr, "a")["imageScanFindings"]
+    assert (clean["findings"], clean["findingSeverityCounts"]) == ([], {})
+    assert clean["imageScanCompletedAt"]
     details = ecr.describe_images(repositoryName="nightshift", imageIds=[{"imageTag": "b"}])
     (detail,) = details["imageDetails"]
-    assert detail["imageScanFindingsSummary"]["findingSeverityCounts"] == {"CRITICAL": 1}
+    assert not [key for key in detail if "Scan" in key]  # basic scanning fills none of them
     assert detail["imageSizeInBytes"] == 5
+
+
+def test_a_scan_may_be_complete_before_ecr_tells_what_it_has_found(aws: LocalAws, ecr: Any) -> None:
+    aws.scanner.seconds, aws.scanner.late = 0, 0.3
+    aws.scanner.findings = lambda _: [finding("CVE-2026-0001", "CRITICAL")]
+    put(ecr, ONE, "a")
+    found = scanned(ecr, "a")
+    assert found["imageScanStatus"]["status"] == "COMPLETE"
+    assert found["imageScanFindings"] == {"findings": []}
+    time.sleep(0.35)
+    found = scanned(ecr, "a")
+    assert found["imageScanFindings"]["findingSeverityCounts"] == {"CRITICAL": 1}
 
 
 def test_without_scan_on_push_there_is_no_scan(aws: LocalAws, ecr: Any) -> None:
@@ -413,3 +428,26 @@ def test_awss_own_command_moves_live(aws: LocalAws, ecr: Any) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert tags(ecr) == {digest_of(ONE): ["a", "live"], digest_of(OTHER): []}
+
+
+def test_the_buildspecs_own_commands_give_the_tags_once_and_again(aws: LocalAws, ecr: Any) -> None:
+    """With the real AWS CLI: a second release of what is live finds it as it is."""
+    need(AWS.is_file(), "no AWS CLI: make .venv/awscli")
+    put(ecr, OTHER, "live")
+    put(ecr, ONE, "a")
+    tagging = ("DIGEST=", "MANIFEST=", "aws ecr put-image")
+    script = [each.text for each in read(Path("buildspec.yml")) if each.text.startswith(tagging)]
+    assert len(script) == 4
+    environment = {**os.environ, **aws.environment(), "REPOSITORY": "nightshift", "TAG": "a"}
+    environment["PATH"] = f"{AWS.parent}:{os.environ['PATH']}"
+    for _ in range(2):
+        done = subprocess.run(
+            ["bash", "-c", " && ".join(f"{{ {each}; }}" for each in script)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        given = {digest: sorted(names) for digest, names in tags(ecr).items()}
+        assert given == {digest_of(ONE): ["a", "live", "released-a"], digest_of(OTHER): []}

@@ -131,8 +131,9 @@ def test_old_images_go_and_the_live_one_never(templates: Templates) -> None:
     selections = [rule["selection"] for rule in rules]
     assert selections[0]["tagPatternList"] == ["live"]  # met first, so no other rule may take it
     assert selections[0]["countNumber"] == 1
-    assert (selections[1]["tagPatternList"], selections[1]["countNumber"]) == (["*"], 20)
-    assert selections[2]["tagStatus"] == "untagged"
+    assert (selections[1]["tagPatternList"], selections[1]["countNumber"]) == (["released-*"], 20)
+    assert (selections[2]["tagPatternList"], selections[2]["countNumber"]) == (["*"], 5)
+    assert selections[3]["tagStatus"] == "untagged"
 
 
 # --- storage -------------------------------------------------------------------------------------

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-# What is for another builder than the one here. The machine's own architecture stands for any, and
-# the engine keeps layers by itself.
+# What is for another builder than the one here. The machine's own architecture stands for any, the
+# engine keeps layers by itself, and no base is pulled that is here: it may be a stand-in, which no
+# registry has.
 _DROPPED = (
     *("--platform", "--cache-from", "--cache-to", "--provenance", "--sbom", "--attest"),
     *("--progress", "--builder"),
 )
-_DROPPED_FLAGS = ("--load", "--push")
+_DROPPED_FLAGS = ("--load", "--push", "--pull")
 # A build's arguments that end up in labels. podman would take the label of an earlier build's.
 _LABELS = {"REVISION": "revision", "SOURCE": "source"}
 _SUBCOMMANDS = ("image", "container", "buildx", "builder")

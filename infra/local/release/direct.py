@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from deployments.outputs import LIVE
+from deployments.outputs import LIVE, RELEASED
 from infra.local.aws import LocalAws
 from infra.local.engine import Engine
 from infra.local.release import docker
@@ -40,14 +40,15 @@ class Direct:
 
     def register(self, pushed: Pushed) -> None:
         """ECR knows of the image what its registry has; the registry itself is another program. It
-        has a tag that no commit has, for it may be of none.
+        has a tag that no commit has, for it may be of none, and counts as released.
         """
         ecr = self.aws.client("ecr")
         taken = (
             ecr.exceptions.ImageAlreadyExistsException,
             ecr.exceptions.ImageTagAlreadyExistsException,
         )
-        for tag in (f"local-{pushed.digest[7:19]}", LIVE):
+        own = f"local-{pushed.digest[7:19]}"
+        for tag in (own, f"{RELEASED}{own}", LIVE):
             with suppress(*taken):  # it has the tag already
                 ecr.put_image(
                     repositoryName=self.names.installation,

@@ -174,9 +174,8 @@ def _describe_images(response: Any) -> ActionResult:
         found = list(repository.images)
     status = (given.get("filter") or {}).get("tagStatus", "ANY")
     wanted = {"TAGGED": [True], "UNTAGGED": [False]}.get(status, [True, False])
-    now = datetime.now(UTC)
     details = [
-        _detail(repository, image, now)
+        _detail(repository, image)
         for image in {image.image_digest: image for image in found}.values()
         if bool(image.image_tags) in wanted
     ]
@@ -194,15 +193,14 @@ def _describe_findings(response: Any) -> ActionResult:
             repository_name=repository.name,
             registry_id=repository.registry_id,
         )
-    status = scan.status(datetime.now(UTC))
-    done = status["status"] == "COMPLETE"
+    now = datetime.now(UTC)
     return ActionResult(
         {
             "registryId": repository.registry_id,
             "repositoryName": repository.name,
             "imageId": {"imageDigest": image.image_digest, **given["imageId"]},
-            "imageScanStatus": status,
-            **({"imageScanFindings": scan.findings()} if done else {}),
+            "imageScanStatus": scan.status(now),
+            **({"imageScanFindings": scan.findings(now)} if now >= scan.at else {}),
         }
     )
 
@@ -261,8 +259,10 @@ def _image(repository: Any, image: Any, asked: dict[str, str]) -> dict[str, Any]
     }
 
 
-def _detail(repository: Any, image: Any, now: datetime) -> dict[str, Any]:
-    """Shape `ImageDetail`."""
+def _detail(repository: Any, image: Any) -> dict[str, Any]:
+    """Shape `ImageDetail`, which says nothing of a scan:
+    https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_DescribeImages.html
+    """
     manifest = json.loads(image.image_manifest)
     told: dict[str, Any] = {
         "registryId": repository.registry_id,
@@ -276,8 +276,4 @@ def _detail(repository: Any, image: Any, now: datetime) -> dict[str, Any]:
         told["imageTags"] = list(image.image_tags)
     if media_type := (manifest.get("config") or {}).get("mediaType"):
         told["artifactMediaType"] = media_type
-    if scan := _scan(image):
-        told["imageScanStatus"] = scan.status(now)
-        if now >= scan.at:
-            told["imageScanFindingsSummary"] = scan.summary()
     return told
