@@ -82,6 +82,11 @@ class Assumptions:
     )
     mails: Decimal = _assumed("5", "{} alerts are mailed.")
 
+    def repository_gb(self, kept: int = 20) -> Decimal:
+        """Of so many releases."""
+        images = min(self.images, Decimal(kept))
+        return images * self.image_gb + (kept - images) * self.release_gb
+
     def sentences(self) -> Iterator[str]:
         for one in fields(self):
             yield one.metadata["sentence"].format(f"{getattr(self, one.name):f}")

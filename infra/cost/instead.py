@@ -176,8 +176,7 @@ def _task(work: Work) -> Iterator[Use]:
 
 
 def _image() -> Iterator[Use]:
-    assumed = Assumptions()
-    size = assumed.images * assumed.image_gb + 20 * assumed.release_gb
+    size = Assumptions().repository_gb()
     yield Use("job", ECR, "images", "fixed", "GB-month", size, "ecr-gb-month")
 
 

@@ -250,11 +250,9 @@ def _bucket(resource: Resource, month: Month) -> Iterator[Use]:
 
 
 def _repository(resource: Resource, month: Month) -> Iterator[Use]:
-    assumed = month.assumed
     policy = json.loads(resource.properties["LifecyclePolicy"]["LifecyclePolicyText"])
     kept = max(rule["selection"]["countNumber"] for rule in policy["rules"])
-    images = min(assumed.images, Decimal(kept))
-    size = images * assumed.image_gb + (kept - images) * assumed.release_gb
+    size = month.assumed.repository_gb(kept)
     yield Use(resource.id, ECR, "images", "fixed", "GB-month", size, "ecr-gb-month")
 
 
