@@ -81,7 +81,7 @@ def _synth(settings: Settings, context: dict[str, str], _: argparse.Namespace) -
 
 def _diff(settings: Settings, context: dict[str, str], _: argparse.Namespace) -> None:
     Account(settings.region)  # says what is wrong before CDK does
-    cdk.run("diff", ["--all"], context)
+    cdk.run("diff", [], context)
 
 
 def _deploy(settings: Settings, context: dict[str, str], options: argparse.Namespace) -> None:

@@ -117,11 +117,16 @@ def _unbegun(
         Unbegun(
             names.of(client, run.deployment_id),
             run.name,
-            max(time for time in (run.expected_start_time, run.created) if time).astimezone(UTC),
+            _plain(max(time for time in (run.expected_start_time, run.created) if time)),
         )
         for run in found
         if run.expected_start_time
     )
+
+
+def _plain(time: datetime) -> datetime:
+    """Before Python 3.13 Prefect's are Pendulum's, which lose such a time zone in a sum."""
+    return datetime.fromtimestamp(time.timestamp(), UTC)
 
 
 def runs(

@@ -170,6 +170,7 @@ def test_what_has_not_begun(prefect: SyncPrefectClient, deploy: Deploy) -> None:
     run(prefect, deployment, "slot", at(SOON), Scheduled(name="AwaitingConcurrencySlot"))
     run(prefect, deployment, "retries", at(SOON), Running(), AwaitingRetry())
     found = {one.run: one for one in look(prefect, Names()).unbegun}
+    assert all((one.due + timedelta(minutes=1)).tzinfo for one in found.values())
     assert set(found) == {"late", "soon", "taken", "later"}
     assert (found["soon"].deployment, found["soon"].due) == ("report/daily", SOON)
     assert began <= found["late"].due <= datetime.now(UTC)
