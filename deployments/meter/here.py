@@ -24,6 +24,7 @@ from uuid import UUID
 
 from deployments.meter.requests import REQUESTS, counted
 from deployments.meter.usage import Load, Measured, Terms, Usage
+from flows.quiet import quiet
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
@@ -37,19 +38,9 @@ EVERY = 1.0  # seconds
 TERMS = Terms("arm64", spot=True, public_ip=True)
 
 
-# A flow on a laptop tells nobody about itself, as in the image; and the first start of a temporary
-# API makes its database, which takes longer than Prefect would wait.
-QUIET = {
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "DO_NOT_TRACK": "1",
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-}
-
-
 def run_module(module: str, arguments: list[str]) -> None:
     """As `python -m MODULE ARGUMENTS`; what it raises, SystemExit too, goes on from here."""
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
+    quiet()
     counts = tempfile.mkdtemp(prefix="nightshift-requests-")
     os.environ[REQUESTS] = counts
     watch = Watch(module, counts)

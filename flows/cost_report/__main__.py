@@ -10,9 +10,10 @@ from __future__ import annotations
 import argparse
 import atexit
 import logging
-import os
 import sys
 from typing import Any, TextIO
+
+from flows.quiet import quiet
 
 DESCRIPTION = """\
 Reads a bill in the FOCUS format and publishes a report of where the money goes.
@@ -35,11 +36,7 @@ every AWS tool.
 def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
 
-    # A private job tells nobody about itself; and the first start of a temporary API makes its
-    # database, which takes longer than Prefect would wait.
-    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-    os.environ.setdefault("DO_NOT_TRACK", "1")
-    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
+    quiet()
     last_words: list[tuple[str, TextIO]] = []  # after Prefect's own
     atexit.register(lambda: [print(words, file=stream) for words, stream in last_words])
 
@@ -47,9 +44,9 @@ def main(arguments: list[str] | None = None) -> int:
     from flows.cost_report.publish import Published
     from flows.problem import Problem
 
-    quiet = _WithoutTraceback()
+    without_traceback = _WithoutTraceback()
     for name in ("prefect.flow_runs", "prefect.task_runs"):
-        logging.getLogger(name).addFilter(quiet)
+        logging.getLogger(name).addFilter(without_traceback)
 
     state = cost_report(options.bill, options.out, options.period, return_state=True)
     result: Any = state.result(raise_on_failure=False)

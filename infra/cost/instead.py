@@ -53,14 +53,16 @@ class Way:
 
     def bill(self, work: Work, prices: Prices) -> Bill | None:
         """None where the work does not fit, or a price is not known in the region."""
-        return None if self.why_not(work, prices) else Bill(priced(self.price(work), prices))
+        if self.limit(work):
+            return None
+        uses = tuple(self.price(work))
+        known = all(use.price in prices.amounts for use in uses if use.price)
+        return Bill(priced(uses, prices)) if known else None
 
     def why_not(self, work: Work, prices: Prices) -> str:
-        """Why it has no bill, in words; '' if it has one."""
-        if limit := self.limit(work):
-            return f"it does not fit: {limit}"
-        known = all(use.price in prices.amounts for use in self.price(work) if use.price)
-        return "" if known else f"a price is not known in {prices.region}"
+        """Why it has no bill, in words."""
+        limit = self.limit(work)
+        return f"it does not fit: {limit}" if limit else f"a price is not known in {prices.region}"
 
 
 def nightshift(templates: Templates, work: Work, prices: Prices) -> Bill:
@@ -91,11 +93,12 @@ def beside(templates: Templates, jobs: Sequence[Job], prices: Prices) -> tuple[J
     work = Work(job.runs / DAYS, job.minutes, job.cpu, job.memory)
     ours = nightshift(templates, work, prices)
     about = "its orchestrator, alarms and images, without releases and stored data"
-    others = [
-        Instead(w.name, w.bill(work, prices), w.how, w.gives_up, w.why_not(work, prices))
-        for w in ways()
-    ]
-    return job, [Instead(OURS, ours, about, ""), *others]
+    found = [Instead(OURS, ours, about, "")]
+    for way in ways():
+        theirs = way.bill(work, prices)
+        why_not = "" if theirs else way.why_not(work, prices)
+        found.append(Instead(way.name, theirs, way.how, way.gives_up, why_not))
+    return job, found
 
 
 def ways() -> tuple[Way, ...]:

@@ -230,15 +230,19 @@ def test_all_that_it_writes_is_passed_on(far: Far) -> None:
     assert done.stderr == b"x" * 300_000
 
 
-def test_it_comes_as_it_is_written(far: Far) -> None:
-    code = "import sys; print('first', flush=True); sys.stdin.read()"
-    with subprocess.Popen(
+def started(code: str, far: Far, stdin: int | None = None) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
         command(code),
         cwd=REPOSITORY,
         env={"PATH": os.environ["PATH"], **far.environment()},
-        stdin=subprocess.PIPE,
+        stdin=stdin,
         stdout=subprocess.PIPE,
-    ) as process:
+    )
+
+
+def test_it_comes_as_it_is_written(far: Far) -> None:
+    code = "import sys; print('first', flush=True); sys.stdin.read()"
+    with started(code, far, stdin=subprocess.PIPE) as process:
         assert process.stdout
         assert process.stdin
         assert process.stdout.readline() == b"first\n"
@@ -249,12 +253,7 @@ def test_it_comes_as_it_is_written(far: Far) -> None:
 def test_a_log_that_is_slow_gets_all_of_it(far: Far) -> None:
     """The last lines are the ones that say why."""
     code = "for n in range(20_000): print('line', n)\nprint('the last')"
-    with subprocess.Popen(
-        command(code),
-        cwd=REPOSITORY,
-        env={"PATH": os.environ["PATH"], **far.environment()},
-        stdout=subprocess.PIPE,
-    ) as process:
+    with started(code, far) as process:
         assert process.stdout
         time.sleep(3)  # as long as nothing is taken
         lines = process.stdout.read().splitlines()
@@ -271,12 +270,7 @@ def test_a_signal_is_the_commands(far: Far, number: signal.Signals) -> None:
         "os.write(1, b'ready\\n')\n"
         "time.sleep(60)"
     )
-    with subprocess.Popen(
-        command(code),
-        cwd=REPOSITORY,
-        env={"PATH": os.environ["PATH"], **far.environment()},
-        stdout=subprocess.PIPE,
-    ) as process:
+    with started(code, far) as process:
         assert process.stdout
         assert process.stdout.readline() == b"ready\n"
         process.send_signal(number)
@@ -290,12 +284,7 @@ def test_what_it_leaves_behind_keeps_nobody_waiting(far: Far) -> None:
         "import subprocess, sys\n"
         "print(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']).pid)"
     )
-    process = subprocess.Popen(
-        command(code),
-        cwd=REPOSITORY,
-        env={"PATH": os.environ["PATH"], **far.environment()},
-        stdout=subprocess.PIPE,
-    )
+    process = started(code, far)
     assert process.stdout
     left = int(process.stdout.readline())
     try:
